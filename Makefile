@@ -24,7 +24,7 @@ demo: $(VENV)/.installed  ## the main job on real images, then the stranger's to
 	@$(BIN)/strongroom demo $(ARGS)
 
 test: $(VENV)/.installed  ## every test; says which system package is missing for the real clients
-	@$(BIN)/python -m tests.preflight || true
+	@$(BIN)/python tests/preflight.py
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: lint types floors test  ## what must be green before anything lands
