@@ -15,7 +15,7 @@ from typing import Final, final
 
 from strongroom.errors import LocalProtocolError
 from strongroom.upper_layer import pdu
-from strongroom.upper_layer.buffer import ReceiveBuffer
+from strongroom.upper_layer.buffer import SMALL, ReceiveBuffer
 from strongroom.upper_layer.events import (
     APPLICATION_CONTEXT,
     MAX_PDU_LENGTH,
@@ -179,12 +179,15 @@ class Association:
     def get_buffer(self, hint: int = -1) -> memoryview:  # noqa: ARG002 -- the signature of asyncio.BufferedProtocol
         """Return where the transport shall write received bytes; drain `next_event` before. Never empty."""
         self._check_connected()
+        if self._buffer.end - self._buffer.start > self._most_unread:
+            raise LocalProtocolError("more than a PDU is waiting: next_event has to be drained before reading on")
         # Only a party we agreed with may make us allocate a whole PDU by announcing one.
         return self._buffer.room(self._need, eager=bool(self._accepted))
 
     def buffer_updated(self, count: int) -> None:
         """Say that the transport wrote *count* bytes to the start of the last `get_buffer`."""
-        self._buffer.filled(count)
+        if not self._dropping:
+            self._buffer.filled(count)
 
     def receive_data(self, data: pdu.Buffer) -> None:
         """Store received bytes, copying them; `next_event` does the work."""
@@ -260,6 +263,10 @@ class Association:
     @property
     def _dropping(self) -> bool:
         return self._deaf or self._machine.closing
+
+    @property
+    def _most_unread(self) -> int:
+        return max(self._announced, self._limits.max_associate_length) + SMALL
 
     def _check_connected(self) -> None:
         state = self._machine.state
