@@ -43,7 +43,7 @@ _MAX_TRANSFER_SYNTAXES: Final = 128  # the standard has about 60; 200 are nobody
 _MAX_LENGTH_UNSAID: Final = 16_384  # the sub-item is mandatory; who leaves it out gets what old toolkits announce
 
 _UID: Final = re.compile(rb"[0-9.]{1,64}")
-_AE_TITLE: Final = re.compile(
+_PRINTABLE: Final = re.compile(
     rb"[ -\[\]-~]{1,16}"
 )  # ISO 646 without control characters and backslash (PS3.5 table 6.2-1)
 _SAFE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x5C for byte in range(256))
@@ -351,7 +351,8 @@ def encode_request(request: AssociateRequest) -> bytes:
         user.append(
             _item(
                 _IDENTITY_RQ,
-                bytes((identity.type, identity.positive_response_requested))
+                _number(identity.type, 1)
+                + bytes((identity.positive_response_requested,))
                 + _with_length(identity.primary)
                 + _with_length(identity.secondary),
             )
@@ -386,18 +387,18 @@ def encode_accept(accept: AssociateAccept) -> bytes:
 def _common_user_information(primitive: AssociateRequest | AssociateAccept) -> list[bytes]:
     """Encode the sub-items 51 to 56, which look the same in both directions, in ascending order."""
     parts = [
-        _item(_MAX_LENGTH, _LONG.pack(primitive.max_pdu_length)),
+        _item(_MAX_LENGTH, _number(primitive.max_pdu_length, 4)),
         _item(_CLASS_UID, _uid_bytes(primitive.implementation_class_uid)),
     ]
     window = primitive.async_window
     if window is not None:
-        parts.append(_item(_ASYNC_WINDOW, _SHORT.pack(window.invoked) + _SHORT.pack(window.performed)))
+        parts.append(_item(_ASYNC_WINDOW, _number(window.invoked, 2) + _number(window.performed, 2)))
     parts += [
         _item(_ROLE, _with_length(_uid_bytes(role.sop_class_uid)) + bytes((role.scu, role.scp)))
         for role in primitive.role_selections
     ]
     if primitive.implementation_version_name:
-        parts.append(_item(_VERSION_NAME, primitive.implementation_version_name.encode("ascii")))
+        parts.append(_item(_VERSION_NAME, _sixteen(primitive.implementation_version_name, "a version name")))
     return parts + [
         _item(_EXTENDED, _with_length(_uid_bytes(item.sop_class_uid)) + item.application_information)
         for item in primitive.sop_class_extended
@@ -437,10 +438,21 @@ def _uid_bytes(uid: str) -> bytes:
 
 
 def _ae_title(title: str) -> bytes:
-    raw = title.encode("ascii", "backslashreplace")
-    if _AE_TITLE.fullmatch(raw) is None or not raw.strip():
-        raise LocalProtocolError("an AE title is 1 to 16 characters of ISO 646, without backslash")
-    return raw.ljust(16)
+    return _sixteen(title, "an AE title").ljust(16)
+
+
+def _sixteen(text: str, what: str) -> bytes:
+    raw = text.encode("ascii", "backslashreplace")
+    if _PRINTABLE.fullmatch(raw) is None or not raw.strip():
+        raise LocalProtocolError(f"{what} is 1 to 16 characters of ISO 646, without backslash")
+    return raw
+
+
+def _number(value: int, size: int) -> bytes:
+    try:
+        return value.to_bytes(size)
+    except OverflowError:
+        raise LocalProtocolError(f"{value} does not fit {size} bytes") from None
 
 
 def _echo(title: str) -> bytes:

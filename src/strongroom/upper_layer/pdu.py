@@ -189,7 +189,10 @@ def _associate(pdu_type: PduType, body: bytes) -> bytes:
 
 
 def _short(pdu_type: PduType, first: int = 0, second: int = 0, third: int = 0) -> bytes:
-    return HEADER.pack(pdu_type, _SHORT_LENGTH) + _FOUR.pack(0, first, second, third)
+    try:
+        return HEADER.pack(pdu_type, _SHORT_LENGTH) + _FOUR.pack(0, first, second, third)
+    except struct.error:
+        raise LocalProtocolError(f"PDU type {pdu_type} with {first}, {second}, {third}: one byte each") from None
 
 
 def max_pdv_length(max_pdu_length: int) -> int:
