@@ -21,7 +21,8 @@ SECTOR = 512  # what a disk writes whole or not at all
 
 _HEADER = struct.Struct(">4sB3x16sQQ32s24x")
 _FRAME = struct.Struct(">4sIQQ32s")
-_CRC = struct.Struct(">I")
+_TAIL = struct.Struct(">IB")  # checksum, and a byte that is not zero: what ends there was written to its end
+_LAST = 0xFF
 _MAGIC = b"SRch"
 _FRAME_MAGIC = b"SRrc"
 
@@ -101,7 +102,7 @@ def encode_frame(payload: bytes, sequence: int, group: int, previous: bytes, sea
     sealed_length = len(payload) + SMALL_OVERHEAD
     bound = _FRAME.pack(_FRAME_MAGIC, sealed_length, sequence, group, previous)
     body = bound + seal.seal(payload, bound)
-    return body + _CRC.pack(zlib.crc32(body)), hashlib.sha256(body).digest()
+    return body + _TAIL.pack(zlib.crc32(body), _LAST), hashlib.sha256(body).digest()
 
 
 def frame_at(data: memoryview, position: int) -> Frame | None:
@@ -109,11 +110,11 @@ def frame_at(data: memoryview, position: int) -> Frame | None:
     if position + _FRAME.size > len(data):
         return None
     magic, length, sequence, group, previous = _FRAME.unpack_from(data, position)
-    stop = position + _FRAME.size + length + _CRC.size
+    stop = position + _FRAME.size + length + _TAIL.size
     if magic != _FRAME_MAGIC or length > MAX_PAYLOAD + SMALL_OVERHEAD or stop > len(data):
         return None
-    body = data[position : stop - _CRC.size]
-    if zlib.crc32(body) != _CRC.unpack_from(data, stop - _CRC.size)[0]:
+    body = data[position : stop - _TAIL.size]
+    if (zlib.crc32(body), _LAST) != _TAIL.unpack_from(data, stop - _TAIL.size):
         return None
     bound = bytes(body[: _FRAME.size])
     return Frame(position, stop, sequence, group, previous, bound, body[_FRAME.size :], hashlib.sha256(body).digest())
@@ -153,7 +154,9 @@ def ending(data: memoryview, position: int, sequence: int) -> tuple[End, Frame |
         if behind.group > sequence:
             return End.DAMAGED, following
         behind = frame_at(data, behind.stop) or _next_frame(data, behind.stop)
-    if _reaches_beyond(data, position) or _has_unwritten_sector(data, position, position + length):
+    if following is None and position + length < _intended_stop(data, position):
+        return End.TORN, None
+    if _has_unwritten_sector(data, position, position + length):
         return End.TORN, following
     return End.DAMAGED, following
 
@@ -169,27 +172,19 @@ def _next_frame(data: memoryview, position: int) -> Frame | None:
     return None
 
 
-def _reaches_beyond(data: memoryview, position: int) -> bool:
+def _intended_stop(data: memoryview, position: int) -> int:
+    """Return how far a frame that begins at *position* has to reach at least, as far as it still tells."""
     if position + _FRAME.size > len(data):
-        return True
-    return _claimed_stop(data, position) > len(data)
-
-
-def _claimed_stop(data: memoryview, position: int) -> int:
-    """Return where the frame that begins at *position* says it ends, 0 when it does not look like one."""
+        return position + _FRAME.size
     magic: bytes
     length: int
     magic, length, *_ = _FRAME.unpack_from(data, position)
     plausible = magic == _FRAME_MAGIC and length <= MAX_PAYLOAD + SMALL_OVERHEAD
-    return position + _FRAME.size + length + _CRC.size if plausible else 0
+    return position + _FRAME.size + (length + _TAIL.size if plausible else 0)
 
 
 def _has_unwritten_sector(data: memoryview, start: int, stop: int) -> bool:
-    """
-    Whether between *start* and the end of the sector or record at *stop* a sector, or the record's part in it, is all
-    zeros.
-    """
-    stop = _claimed_stop(data, start) or stop
+    """Whether a sector, or the part of one that lies between *start* and *stop*, is all zeros."""
     while start < stop:
         boundary = min(stop, (start // SECTOR + 1) * SECTOR)
         if not any(data[start:boundary]):

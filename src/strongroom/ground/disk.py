@@ -272,6 +272,10 @@ class DiskFile:
         if handle >= 0:
             os.close(handle)
 
+    def __del__(self) -> None:
+        # A reader may still be inside pread when a cache forgets the file: the last reference closes it.
+        self.close()
+
 
 @final
 class DiskLock:

@@ -1,0 +1,139 @@
+"""
+Looking at packs without a key: what is damaged, torn or missing. Nothing is changed here.
+
+1. The packs are numbered without a gap and each begins with its header.
+2. Every record is structurally whole; what is not is a gap.
+3. A closed pack ends with an index whose checksum is right and which lists what stands there.
+4. With *read*, every byte of every record: its checksum is right.
+
+That the bytes open under their keys, and that every catalogue row has its record, is the archive's part of `check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import final
+
+from strongroom.errors import IntegrityError, NotFound
+from strongroom.vault._layout import FIRST_RECORD, Entry, Kind, decode_index, decode_pack_header
+from strongroom.vault._walk import Found, Gap, checksum_fits, record_at, walk
+from strongroom.vault.blob import Location
+from strongroom.vault.pack import Vault
+from strongroom.vault.recovery import entry_of
+
+
+@unique
+class FindingKind(Enum):
+    """What is wrong."""
+
+    MISSING_PACK = "missing-pack"
+    DAMAGED_PACK = "damaged-pack"  # its header, or the medium under it
+    DAMAGED_INDEX = "damaged-index"  # nothing is lost: the records say the same themselves
+    DAMAGED_RECORD = "damaged-record"
+    GAP = "gap"  # bytes that were a record once
+    TORN = "torn"  # bytes a crash left; never promised to anybody
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: in pack number *pack* at *offset*; *blob_id* where it is known."""
+
+    kind: FindingKind
+    pack: int
+    offset: int
+    detail: str
+    blob_id: bytes | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it is, for a person."""
+        return f"pack {self.pack} at {self.offset}"
+
+
+def check(vault: Vault, *, read: bool = False) -> Iterator[Finding]:
+    """
+    Look at every pack and yield what is wrong (see the list above), while others may append.
+
+    Without *read*, a few hundred bytes of every record are read; with it, everything.
+    """
+    awaited = 1
+    for number in vault.packs():
+        for missing in range(awaited, number):
+            yield Finding(FindingKind.MISSING_PACK, missing, 0, f"there is no pack {missing}")
+        awaited = number + 1
+        try:
+            yield from check_pack(vault, number, read=read)
+        except NotFound:
+            yield Finding(FindingKind.MISSING_PACK, number, 0, f"there is no pack {number}")
+        except IntegrityError as damaged:
+            yield Finding(FindingKind.DAMAGED_PACK, number, 0, str(damaged))
+
+
+def check_pack(vault: Vault, number: int, *, read: bool = False) -> Iterator[Finding]:
+    """Look at one pack. Raises NotFound, IntegrityError when the medium cannot be read or the header is damaged."""
+    file, stop = vault.file(number)
+    header = decode_pack_header(file.pread(FIRST_RECORD, 0))
+    if header.number != number:
+        yield Finding(FindingKind.DAMAGED_PACK, number, 0, f"its header says it is pack {header.number}")
+    listed: list[Entry] | None = None
+    stands: list[Entry] = []
+    gaps: list[Gap] = []
+    for found in walk(file, stop=stop):
+        if isinstance(found, Gap):
+            gaps.append(found)
+            stands.append(entry_of(found))
+            continue
+        fits = not (read or found.kind is Kind.INDEX) or checksum_fits(file, found)
+        if found.kind is Kind.INDEX:
+            payload = file.pread(found.sealed_length, found.trailer_offset - found.sealed_length)
+            listed = decode_index(payload) if fits else None
+            continue
+        stands.append(entry_of(found))
+        if not fits:
+            yield _damaged(number, found)
+    yield from _gaps(number, gaps, listed or [])
+    if stop is None and listed is None:
+        yield Finding(FindingKind.DAMAGED_INDEX, number, 0, "the pack does not end with a readable index")
+    elif listed is not None and _records(listed) != _records(stands):
+        yield Finding(FindingKind.DAMAGED_INDEX, number, 0, "the index does not list what stands in the pack")
+
+
+def check_record(vault: Vault, location: Location, blob_id: bytes) -> Finding | None:
+    """Look at all bytes of one record: is it there, that blob's, its checksum right? For a scrub in small steps."""
+    try:
+        file, _ = vault.file(location.pack)
+        found = record_at(file, location.offset)
+        if found is None or found.kind not in (Kind.BLOB, Kind.CHUNKED):
+            detail = "no record stands there"
+        elif found.blob_id != blob_id or found.sealed_length != location.length:
+            detail = "another record stands there"
+        elif not checksum_fits(file, found):
+            return _damaged(location.pack, found)
+        else:
+            return None
+    except NotFound:
+        return Finding(FindingKind.MISSING_PACK, location.pack, location.offset, "the pack is not there", blob_id)
+    except IntegrityError as damaged:
+        return Finding(FindingKind.DAMAGED_RECORD, location.pack, location.offset, str(damaged), blob_id)
+    return Finding(FindingKind.DAMAGED_RECORD, location.pack, location.offset, detail, blob_id)
+
+
+def _damaged(number: int, found: Found) -> Finding:
+    detail = f"the checksum of the record of {found.end - found.offset} bytes is wrong"
+    return Finding(FindingKind.DAMAGED_RECORD, number, found.offset, detail, found.blob_id)
+
+
+def _gaps(number: int, gaps: list[Gap], listed: list[Entry]) -> Iterator[Finding]:
+    """Name the gaps the index does not list; those it does were named when the pack was recovered."""
+    known = {entry.offset for entry in listed if entry.kind is Kind.GAP}
+    for gap in gaps:
+        if gap.offset not in known:
+            kind = FindingKind.TORN if gap.torn else FindingKind.GAP
+            yield Finding(kind, number, gap.offset, f"{gap.end - gap.offset} bytes are no record")
+
+
+def _records(entries: list[Entry]) -> list[Entry]:
+    return [entry for entry in entries if entry.kind is not Kind.GAP]
