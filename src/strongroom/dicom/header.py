@@ -1,0 +1,347 @@
+"""
+The header of a data set: everything but Pixel Data, captured while its structure is walked (PS3.5 Chapter 7).
+
+One pass over the bytes as they come, in pieces of any size; nothing of Pixel Data is kept. Elements are not made into
+objects while they pass: an image has hundreds, the archive asks for some dozens, so they are cut out of the captured
+bytes when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, final
+
+from strongroom.dicom import charset
+from strongroom.dicom.dictionary import vr_candidates, vr_of
+from strongroom.dicom.inflate import Inflater
+from strongroom.dicom.limits import DEFAULT, LimitExceeded, Limits
+from strongroom.dicom.uid import EXPLICIT_VR_LITTLE_ENDIAN, clean, transfer_syntax
+from strongroom.dicom.walk import PIXEL_DATA_TAGS, Mark, StructureFault, Walker
+from strongroom.errors import DataSetError
+
+__all__ = ["Elements", "Header", "HeaderReader", "Located", "RawElement"]
+
+_SPECIFIC_CHARACTER_SET: Final = 0x00080005
+_STUDY_INSTANCE_UID: Final = 0x0020000D
+_PIXEL_REPRESENTATION: Final = 0x00280103
+_HEADER: Final = 12  # bytes of the longest element header
+_PIECE: Final = 1 << 20  # what is walked at once, so that the marks of one step stay few whatever is fed
+_MAX_STRETCHES: Final = 3
+# Two different values of one of these make two instances out of one, depending on who reads it.
+_IDENTIFYING: Final = frozenset(
+    {_SPECIFIC_CHARACTER_SET, 0x00080016, 0x00080018, 0x00100020, 0x00100021, _STUDY_INSTANCE_UID, 0x0020000E}
+)
+
+
+@final
+class RawElement(NamedTuple):
+    """
+    An element as it stands in the data set: value bytes in its byte order, padding included, items of a sequence as
+    one.
+    """
+
+    vr: str
+    """
+    As written, or by the dictionary in implicit VR; "UN" when nobody knows. UN of undefined length is "SQ" (PS3.5
+    §6.2.2).
+    """
+    value: bytes
+
+
+@final
+class Located(NamedTuple):
+    """Where the value of an element lies in the (inflated) data set."""
+
+    vr: str
+    offset: int
+    length: int
+
+
+@final
+class Elements(Mapping[int, RawElement]):
+    """
+    The top-level elements of a data set by tag, cut out of its captured bytes when asked for.
+
+    Holds those whose value is captured: neither Pixel Data nor values longer than Limits.max_captured_value (see
+    Header.located).
+    """
+
+    __slots__ = ("_max_value", "_stretches", "_where")
+
+    def __init__(
+        self, where: dict[int, Mark], stretches: Sequence[tuple[int, bytes | bytearray]], max_value: int
+    ) -> None:
+        self._where = where
+        self._stretches = stretches
+        self._max_value = max_value
+
+    def value(self, tag: int) -> bytes | None:
+        """Return the bytes of a value, None when it is absent or not captured: the quick way for the index."""
+        mark = self._where.get(tag)
+        if mark is None:
+            return None
+        _, _, offset, length = mark
+        if length > self._max_value or tag in PIXEL_DATA_TAGS:
+            return None
+        for start, kept in self._stretches:
+            begin = offset - start
+            if 0 <= begin <= len(kept) - length:
+                return bytes(kept[begin : begin + length])
+        return None
+
+    def located(self) -> dict[int, Located]:
+        """Return where the values lie that are not captured."""
+        return {
+            tag: Located(self._vr(mark), mark[2], mark[3])
+            for tag, mark in self._where.items()
+            if self.value(tag) is None
+        }
+
+    def _vr(self, mark: Mark) -> str:
+        vr = mark[1]
+        if vr is not None:
+            return vr
+        vr = vr_of(mark[0]) or "UN"
+        if vr == "US" and "SS" in vr_candidates(mark[0]):  # PS3.5 Annex A.1; implicit VR is little endian
+            return "SS" if (self.value(_PIXEL_REPRESENTATION) or b"")[:1] == b"\1" else "US"
+        return vr
+
+    def __getitem__(self, tag: int) -> RawElement:
+        value = self.value(tag)
+        if value is None:
+            raise KeyError(tag)
+        return RawElement(self._vr(self._where[tag]), value)
+
+    def __contains__(self, tag: object) -> bool:
+        return isinstance(tag, int) and self.value(tag) is not None
+
+    def __iter__(self) -> Iterator[int]:
+        return (tag for tag in self._where if self.value(tag) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a whole data set says besides Pixel Data. Offsets and `head` are those of the inflated data set."""
+
+    transfer_syntax_uid: str
+    encoding_uid: str
+    """How `head` is written: the transfer syntax, or what a deflated one is when inflated."""
+    explicit: bool
+    little_endian: bool
+    elements: Elements
+    head: bytes | None
+    """Everything in front of Pixel Data; None when that is more than Limits.max_captured."""
+    length: int
+    """Bytes of the data set as received."""
+    element_count: int
+    """Elements, items and fragments at every depth."""
+    pixel_data_offset: int | None
+    """Where the header of Pixel Data begins, None when there is none."""
+    disorder: int
+    """Top-level elements that do not stand in ascending order."""
+    duplicates: int
+    """Top-level elements that stand twice; the last one counts. One that identifies the instance is refused."""
+
+    @property
+    def character_set(self) -> tuple[str, ...]:
+        """The values of Specific Character Set (PS3.3 C.12.1.1.2)."""
+        raw = self.elements.value(_SPECIFIC_CHARACTER_SET)
+        return charset.parse(raw) if raw else ()
+
+    @property
+    def located(self) -> dict[int, Located]:
+        """The elements that are not in `elements`: where their values lie."""
+        return self.elements.located()
+
+    def uid(self, tag: int) -> str:
+        """Return a UID without padding, "" when it is absent or empty."""
+        raw = self.elements.value(tag)
+        return clean(raw) if raw else ""
+
+    def text(self, tag: int) -> str:
+        """Return the first value of an element as text without padding, "" when it is absent or empty."""
+        element = self.elements.get(tag)
+        if element is None or not element.value:
+            return ""
+        values = charset.decode_values(element.value, element.vr, self.character_set)
+        return values[0].strip(" ") if values else ""
+
+
+@final
+class _Capture:
+    """
+    What is kept of a data set: everything but Pixel Data, each stretch of it up to a limit.
+
+    One stretch ends where Pixel Data begins or where the limit is reached, the next begins with the value of the
+    first element behind that. Three at most: what fits in front of Pixel Data, what else is in front of it, what is
+    behind it.
+    """
+
+    __slots__ = ("_limits", "_open", "_pixel_data_passed", "_resume", "stretches", "whole_head")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.stretches: list[tuple[int, bytearray]] = [(0, bytearray())]
+        self._open = True
+        self._resume = 0  # the next stretch begins with a value at this offset or behind it
+        self._pixel_data_passed = False
+        self.whole_head = True
+
+    def take(self, view: bytes | memoryview, base: int, marks: list[Mark], pixel_data: int | None) -> None:
+        """Keep what is wanted of the bytes at offset *base*, in which *marks* began."""
+        if self._open:
+            self._extend(view, base, marks, pixel_data)
+        while not self._open and len(self.stretches) < _MAX_STRETCHES:
+            first = next((mark[2] for mark in marks if mark[2] >= self._resume and mark[2] >= base), None)
+            if first is None:
+                return
+            self.stretches.append((first, bytearray()))
+            self._open = True
+            self._extend(view[first - base :], first, marks, pixel_data)
+
+    def _extend(self, view: bytes | memoryview, base: int, marks: list[Mark], pixel_data: int | None) -> None:
+        start, buffer = self.stretches[-1]
+        stop = len(view)
+        stops = pixel_data is not None and not self._pixel_data_passed
+        if stops and pixel_data is not None:
+            stop = pixel_data - base
+        if len(buffer) + stop > self._limits.max_captured:
+            self._overflow(view, base, marks)
+        elif not stops:
+            buffer += view
+        else:
+            if stop >= 0:
+                buffer += view[:stop]
+            else:
+                del buffer[base + stop - start :]  # the header of Pixel Data was cut, its beginning is here already
+            self._pixel_data_passed = True
+            self._open = False
+            self._resume = base + stop + _HEADER + 1
+
+    def _overflow(self, view: bytes | memoryview, base: int, marks: list[Mark]) -> None:
+        """End a stretch that would become too long, but with the whole of a short value that is being kept."""
+        _, buffer = self.stretches[-1]
+        rest = next((mark[2] - base for mark in marks if mark[2] >= base), len(view))
+        if rest <= self._limits.max_captured_value + _HEADER:
+            buffer += view[:rest]
+        self._open = False
+        self._resume = base
+        if len(self.stretches) == 1:
+            self.whole_head = False
+
+
+@final
+class HeaderReader:
+    """
+    Reads one data set as it comes. Use: `feed` every fragment in order, then `finish`.
+
+    Only DataSetError is raised, at the fragment that shows the fault and at every later call.
+    """
+
+    __slots__ = (
+        "_capture",
+        "_disorder",
+        "_duplicates",
+        "_inflater",
+        "_length",
+        "_limits",
+        "_study",
+        "_syntax",
+        "_walker",
+        "_where",
+    )
+
+    def __init__(self, transfer_syntax_uid: str, *, limits: Limits = DEFAULT) -> None:
+        syntax = transfer_syntax(transfer_syntax_uid)
+        if syntax is None:
+            raise DataSetError("no data set can be read in this transfer syntax: it is not known")
+        self._syntax = syntax
+        self._limits = limits
+        self._inflater = Inflater(limits) if syntax.deflated else None
+        self._walker = Walker(explicit=syntax.explicit, little_endian=syntax.little_endian, limits=limits)
+        self._where: dict[int, Mark] = {}
+        self._capture = _Capture(limits)
+        self._length = 0
+        self._disorder = 0
+        self._duplicates = 0
+        self._study: str | None = None
+
+    @property
+    def study_instance_uid(self) -> str | None:
+        """(0020,000D) as soon as its value has come; None before that, and when it is absent or empty."""
+        if self._study is None and _STUDY_INSTANCE_UID in self._where:
+            raw = self._elements(self._capture.stretches).value(_STUDY_INSTANCE_UID)
+            self._study = clean(raw) or None if raw else None
+        return self._study
+
+    def feed(self, view: bytes | memoryview) -> None:
+        """Take the next bytes; the view may be reused afterwards."""
+        size = len(view)
+        self._length += size
+        if self._inflater is not None:
+            for piece in self._inflater.feed(view):
+                self._walk(piece)
+        elif size <= _PIECE:
+            self._walk(view)
+        else:
+            for start in range(0, size, _PIECE):
+                self._walk(view[start : start + _PIECE])
+
+    def finish(self) -> Header:
+        """Return the header; raise DataSetError when the data set is not structurally whole (I4)."""
+        if self._inflater is not None:
+            for piece in self._inflater.finish():
+                self._walk(piece)
+        self._index(self._walker.finish())
+        syntax = self._syntax
+        stretches = [(start, bytes(buffer)) for start, buffer in self._capture.stretches]
+        return Header(
+            transfer_syntax_uid=syntax.uid,
+            encoding_uid=EXPLICIT_VR_LITTLE_ENDIAN if syntax.deflated else syntax.uid,
+            explicit=syntax.explicit,
+            little_endian=syntax.little_endian,
+            elements=self._elements(stretches),
+            head=stretches[0][1] if self._capture.whole_head else None,
+            length=self._length,
+            element_count=self._walker.count,
+            pixel_data_offset=self._walker.pixel_data_offset,
+            disorder=self._disorder,
+            duplicates=self._duplicates,
+        )
+
+    def _elements(self, stretches: Sequence[tuple[int, bytes | bytearray]]) -> Elements:
+        return Elements(self._where, stretches, self._limits.max_captured_value)
+
+    def _walk(self, view: bytes | memoryview) -> None:
+        """Walk one piece, note its top-level elements, keep what is not Pixel Data."""
+        walker = self._walker
+        base = walker.offset
+        marks = walker.feed(view)
+        if marks:
+            self._index(marks)
+        self._capture.take(view, base, marks, walker.pixel_data_offset)
+
+    def _index(self, marks: list[Mark]) -> None:
+        where = self._where
+        if self._walker.disorder == self._disorder:
+            for mark in marks:
+                where[mark[0]] = mark
+        else:
+            self._disorder = self._walker.disorder
+            for mark in marks:
+                tag = mark[0]
+                earlier = where.get(tag)
+                if (
+                    earlier is not None and earlier[2] != mark[2]
+                ):  # otherwise it is the mark of a sequence that has ended
+                    self._duplicates += 1
+                    if tag in _IDENTIFYING:
+                        raise StructureFault("what identifies the instance stands twice", mark[2], tag)
+                where[tag] = mark
+        if len(where) > self._limits.max_top_level_elements:
+            raise LimitExceeded("max_top_level_elements", self._limits.max_top_level_elements, len(where))
