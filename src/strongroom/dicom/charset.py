@@ -162,10 +162,11 @@ def decode(raw: bytes, vr: str, character_sets: tuple[str, ...]) -> str:
     Total: anything that cannot be read is shown in brackets. *character_sets* are the values of (0008,0005) in force;
     they matter for SH, LO, ST, LT, UC, UT and PN only (PS3.5 §6.1.2.3). Without any, bytes from 0xA0 on are Latin-1.
     """
+    raw = raw.rstrip(b" \0")
     if raw.isascii():
         text = raw.decode(_ASCII)
         if text.isprintable():
-            return text.rstrip(" ")
+            return text
         if b"\x1b" not in raw:
             return _clean(text)
     if vr not in _TEXT_VRS:
@@ -186,10 +187,11 @@ def decode_values(raw: bytes, vr: str, character_sets: tuple[str, ...]) -> list[
 
 
 def _clean(text: str) -> str:
-    """Remove trailing padding and show control characters; tab, line feed, form feed and return may stay."""
-    text = text.rstrip(" \0")
+    """Show control characters; tab, line feed, form feed and return may stay."""
     if text.isprintable():
         return text
+    # UIDs are padded each on its own now and then: 1.2<NUL>\\1.3
+    text = text.replace("\0\\", "\\")
     return _CONTROL.sub(lambda found: f"⟨{ord(found[0]):02X}⟩", text)
 
 
