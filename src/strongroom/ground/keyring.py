@@ -1,0 +1,350 @@
+"""
+The keyring: one random data key per study, wrapped under the master key, kept twice (docs/formats/keyring.md).
+
+The rule of the file: a key is in both copies, durably, before anybody may seal with it; a key is never lost to repair
+one copy, whatever either of them knows stays known.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar, final
+
+import apsw
+from cryptography.hazmat.primitives.keywrap import (
+    InvalidUnwrap,
+    aes_key_unwrap_with_padding,
+    aes_key_wrap_with_padding,
+)
+
+from strongroom.errors import ConfigurationError, ConflictError, IntegrityError, NotFound
+from strongroom.ground.database import Database, Migration, migrate
+from strongroom.ground.keyring_copy import KeyringCopy, KeyRow
+from strongroom.ground.master import MasterKey
+from strongroom.ground.medium import Medium
+from strongroom.ground.seal import KEY, Randomness
+
+DATABASE = "keyring.db"
+CACHED = 4_096  # keys held opened in memory
+QUICKLY_CHECKED = 32 << 20  # bytes; damage in a larger first copy is found when it is met, not at start
+
+_SCHEMA = (
+    Migration(
+        1,
+        "CREATE TABLE keys (sequence INTEGER PRIMARY KEY, key_id BLOB NOT NULL UNIQUE, study TEXT,"
+        " wrapped BLOB NOT NULL, commitment BLOB NOT NULL);"
+        "CREATE INDEX keys_by_study ON keys (study, sequence) WHERE study IS NOT NULL;"
+        "CREATE TABLE copy (only INTEGER PRIMARY KEY CHECK (only = 1), name TEXT NOT NULL,"
+        " sequence INTEGER NOT NULL, hash BLOB NOT NULL);",
+    ),
+)
+_ADD = (
+    "INSERT INTO keys (key_id, study, wrapped, commitment) VALUES (?1, ?2, ?3, ?4) "
+    "ON CONFLICT (key_id) DO UPDATE SET study = excluded.study WHERE keys.study IS NULL"
+)
+_COLUMNS = "SELECT key_id, study, wrapped, commitment FROM keys"
+
+Answer = TypeVar("Answer")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """The key blobs of one study are sealed under; *secret* is 32 bytes and never shown."""
+
+    key_id: bytes
+    secret: bytes = field(repr=False)
+
+
+@final
+class Keyring:
+    """
+    All data keys of a home. Any thread may call anything; what creates a key waits for two flushes (about 1 ms).
+
+    `notices` says what was healed at opening or later, in sentences for the operator and the trail.
+    """
+
+    def __init__(
+        self, directory: Path, master: MasterKey, medium: Medium, randomness: Randomness, *, create: bool
+    ) -> None:
+        """Use `Keyring.create` or `Keyring.open`."""
+        self._path = directory / DATABASE
+        self._wrapping = master.derive("keyring wrapping 1")
+        self._database_key = master.derive("keyring database 1")
+        self._randomness = randomness
+        self._writing = threading.RLock()
+        self._caching = threading.Lock()
+        self._by_study: OrderedDict[str, DataKey] = OrderedDict()
+        self._by_id: OrderedDict[bytes, DataKey] = OrderedDict()
+        self.notices: tuple[str, ...] = ()
+        self._copy = KeyringCopy(medium, master.derive("keyring copy 1"), randomness)
+        if create:
+            if self._path.exists() or self._copy.exists():
+                raise ConflictError("there is a keyring here already")
+        elif not self._path.exists() and not self._copy.exists():
+            raise ConfigurationError(f"there is no keyring in {directory}")
+        self._database = self._first_copy(create=create)
+        self._reconcile()
+
+    def __repr__(self) -> str:
+        return "Keyring()"
+
+    @classmethod
+    def create(
+        cls, directory: Path, master: MasterKey, medium: Medium, *, randomness: Randomness = os.urandom
+    ) -> Keyring:
+        """Make an empty keyring: `keyring.db` in *directory*, its second copy on *medium*. Raises ConflictError."""
+        return cls(directory, master, medium, randomness, create=True)
+
+    @classmethod
+    def open(
+        cls, directory: Path, master: MasterKey, medium: Medium, *, randomness: Randomness = os.urandom
+    ) -> Keyring:
+        """
+        Open both copies; a damaged or missing one is made anew out of the other and `notices` says so.
+
+        Raises ConfigurationError when there is no keyring, IntegrityError when neither copy opens under *master*.
+        """
+        return cls(directory, master, medium, randomness, create=False)
+
+    def find(self, study_instance_uid: str) -> DataKey | None:
+        """Return the study's key when it is in memory, else None: for the event loop, no input or output."""
+        with self._caching:
+            key = self._by_study.get(study_instance_uid)
+            if key is not None:
+                self._by_study.move_to_end(study_instance_uid)
+            return key
+
+    def for_study(self, study_instance_uid: str) -> DataKey:
+        """
+        Return the study's key, made now if it has none: durable in both copies before this returns.
+
+        Raises OutOfResources when a copy cannot be written, IntegrityError when the key is damaged in both.
+        """
+        key = self.find(study_instance_uid)
+        if key is not None:
+            return key
+        with self._writing:
+            key = self.find(study_instance_uid)
+            if key is None:
+                row = self._row("study = ? ORDER BY sequence LIMIT 1", study_instance_uid)
+                key = self._add(study_instance_uid) if row is None else self._opened(row)
+                self._remember(key, study_instance_uid)
+            return key
+
+    def unassigned(self) -> DataKey:
+        """Make a key for a blob whose study is not known yet; the quarantine's until `assign`. Durable, as above."""
+        with self._writing:
+            key = self._add(None)
+            self._remember(key, None)
+            return key
+
+    def assign(self, key_id: bytes, study_instance_uid: str) -> DataKey:
+        """
+        Say which study an unassigned key belongs to; the blobs under it need no change. Durable, as above.
+
+        A study may so come to own several keys; `for_study` goes on giving the first. Raises NotFound, and
+        ConflictError when the key is another study's.
+        """
+        with self._writing:
+            row = self._row("key_id = ?", key_id)
+            if row is None:
+                raise NotFound("there is no such data key")
+            if row.study is None:
+                self._write(row._replace(study=study_instance_uid))
+            elif row.study != study_instance_uid:
+                raise ConflictError("this data key belongs to another study")
+            key = self._opened(row)
+            self._remember(key, None)
+            return key
+
+    def get(self, key_id: bytes) -> DataKey:
+        """Return the key called *key_id*. Raises NotFound, and IntegrityError when it is damaged in both copies."""
+        with self._caching:
+            key = self._by_id.get(key_id)
+            if key is not None:
+                self._by_id.move_to_end(key_id)
+                return key
+        row = self._row("key_id = ?", key_id)
+        if row is None:
+            raise NotFound("there is no such data key")
+        key = self._opened(row)
+        self._remember(key, None)
+        return key
+
+    def check(self) -> tuple[str, ...]:
+        """Read both copies through and open every key; return what is wrong. Slow: for `check`."""
+        with self._writing:
+            wrong = [f"the keyring: {finding}" for finding in self._database.damage()]
+            wrong += self._copy.findings()
+            if wrong:
+                return tuple(wrong)
+            missing = 0
+            copied = {row.key_id: row for row in self._copy.rows()}
+            for row in self._rows():
+                missing += copied.get(row.key_id) != row
+                try:
+                    self._unwrapped(row)
+                except IntegrityError:
+                    wrong.append(f"the data key {row.key_id.hex()} does not open")
+            if missing:
+                wrong.append(f"{missing} data keys are not in the keyring's second copy as they are in the first")
+        return tuple(wrong)
+
+    def close(self) -> None:
+        """Let go of both copies."""
+        with self._writing:
+            self._database.close()
+            self._copy.close()
+
+    def _add(self, study: str | None) -> DataKey:
+        key = DataKey(self._randomness(16), self._randomness(KEY))
+        wrapped = aes_key_wrap_with_padding(self._wrapping, key.secret)
+        self._write(KeyRow(key.key_id, study, wrapped, _commitment(key)))
+        return key
+
+    def _write(self, row: KeyRow) -> None:
+        # The copy goes first: what a crash leaves in it alone is taken over at the next start; nobody used it yet.
+        self._copy.append([row])
+        with self._database.transaction() as connection:
+            connection.execute(_ADD, row)
+            self._note_head(connection)
+
+    def _note_head(self, connection: apsw.Connection) -> None:
+        head = self._copy.head
+        connection.execute(
+            "INSERT INTO copy (only, name, sequence, hash) VALUES (1, ?, ?, ?) ON CONFLICT (only) DO UPDATE "
+            "SET name = excluded.name, sequence = excluded.sequence, hash = excluded.hash",
+            (head.chain, head.sequence, head.hash),
+        )
+
+    def _remember(self, key: DataKey, study: str | None) -> None:
+        with self._caching:
+            self._by_id[key.key_id] = key
+            if study is not None:
+                self._by_study[study] = key
+            while len(self._by_id) > CACHED:
+                self._by_id.popitem(last=False)
+            while len(self._by_study) > CACHED:
+                self._by_study.popitem(last=False)
+
+    def _row(self, where: str, value: str | bytes) -> KeyRow | None:
+        def look() -> KeyRow | None:
+            with self._database.reader() as connection:
+                row = connection.execute(f"{_COLUMNS} WHERE {where}", (value,)).fetchone()
+            return None if row is None else KeyRow(*row)
+
+        return self._healing(look)
+
+    def _rows(self) -> Iterator[KeyRow]:
+        with self._database.reader() as connection:
+            for row in connection.execute(f"{_COLUMNS} ORDER BY sequence"):
+                yield KeyRow(*row)
+
+    def _opened(self, row: KeyRow) -> DataKey:
+        try:
+            return self._unwrapped(row)
+        except IntegrityError:
+            other = next((found for found in self._copy.rows() if found.key_id == row.key_id), None)
+            if other is None or other == row:
+                raise
+            return self._unwrapped(other)
+
+    def _unwrapped(self, row: KeyRow) -> DataKey:
+        try:
+            key = DataKey(row.key_id, aes_key_unwrap_with_padding(self._wrapping, row.wrapped))
+        except (InvalidUnwrap, ValueError) as wrong:
+            raise IntegrityError("a data key does not open under the master key") from wrong
+        if not hmac.compare_digest(_commitment(key), row.commitment):
+            raise IntegrityError("a data key is not the one that was committed to")
+        return key
+
+    def _healing(self, look: Callable[[], Answer]) -> Answer:
+        """Do something with the first copy; when it is damaged, make it anew out of the second and try once more."""
+        used = self._database
+        try:
+            return look()
+        except IntegrityError as damaged:
+            with self._writing:
+                if self._database is used:  # nobody healed it meanwhile
+                    used.close()
+                    self._database = self._rebuilt(str(damaged))
+                    self._reconcile()
+            return look()
+
+    def _first_copy(self, *, create: bool) -> Database:
+        if not create and not self._path.exists():
+            return self._rebuilt("it is missing")
+        try:
+            database = Database(self._path, self._database_key)
+        except IntegrityError as damaged:
+            if not self._copy.opens():
+                raise IntegrityError(
+                    "the keyring does not open: this is another home's master key, or both copies are damaged"
+                ) from damaged
+            return self._rebuilt(str(damaged))
+        try:
+            migrate(database.writer, "keyring", _SCHEMA)
+            if self._path.stat().st_size <= QUICKLY_CHECKED and database.damage():
+                raise IntegrityError("pages of it are damaged")  # noqa: TRY301 -- the same way out as a page met later
+        except (IntegrityError, apsw.NotADBError, apsw.CorruptError) as damaged:
+            database.close()
+            return self._rebuilt(str(damaged))
+        return database
+
+    def _rebuilt(self, why: str) -> Database:
+        """Put a damaged first copy aside, make it anew out of the second. Raises IntegrityError if that is, too."""
+        rows = list(self._copy.rows())
+        kept, number = False, 1
+        while (aside := self._path.with_name(f"{DATABASE}.damaged-{number}")).exists():
+            number += 1
+        for suffix in ("", "-wal", "-shm"):
+            part = self._path.with_name(DATABASE + suffix)
+            kept = kept or part.exists()
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+        database = Database(self._path, self._database_key)
+        migrate(database.writer, "keyring", _SCHEMA)
+        with database.transaction() as connection:
+            connection.executemany(_ADD, rows)
+        notice = (
+            f"the keyring was damaged ({why}) and was made anew out of its second copy: {len(rows)} keys; "
+            f"{f'what was left of it is kept as {aside.name}' if kept else 'nothing was left of it'}"
+        )
+        self.notices = (*self.notices, notice)
+        return database
+
+    def _reconcile(self) -> None:
+        """
+        Make both copies hold the same.
+
+        1. The copy's head is the one the first copy noted: nothing to do.
+        2. It is not: whatever only the second copy knows goes into the first.
+        3. The second copy continues from the noted head (a crash between the two writes): the new head is noted.
+        4. It is damaged, missing or older: it is written anew out of the first.
+        """
+        with self._database.reader() as connection:
+            noted = connection.execute("SELECT name, sequence, hash FROM copy").fetchone()
+        state = self._copy.open(noted)
+        if state.same:
+            return
+        with self._database.transaction() as connection:
+            if state.readable:
+                connection.executemany(_ADD, list(self._copy.rows()))
+            if not state.continues:
+                self._copy.rewrite(KeyRow(*row) for row in connection.execute(f"{_COLUMNS} ORDER BY sequence"))
+            self._note_head(connection)
+        if not state.continues and noted is not None:
+            notice = f"the keyring's second copy was made anew out of the first: {state.reason}"
+            self.notices = (*self.notices, notice)
+
+
+def _commitment(key: DataKey) -> bytes:
+    """Return what proves that *key* is the one meant: AES-GCM alone would let two keys open one text."""
+    return hmac.digest(key.secret, b"strongroom data key 1" + key.key_id, "sha256")
