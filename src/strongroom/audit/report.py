@@ -397,11 +397,13 @@ class Reporter:
         severity: Outcome = Outcome.SERIOUS_FAILURE,
         caused_by: Party | None = None,
         patient: Patient | None = None,
+        act: str = "",
     ) -> AuditMessage:
         """
         Something that wants a person's eye (A.5.3.11): conflict version, door shut, torn trail, unfinished transfer.
 
-        Severity as the standard has it: minor or serious, it was held off; major, it may not have been.
+        Severity as the standard has it: minor or serious, it was held off; major, it may not have been. *act* names
+        the transfer it is about, if it is about one.
         """
         own = subject_object(subject, IdType.URI, description, *details)
         others = () if caused_by is None else (participant(caused_by),)
@@ -414,6 +416,7 @@ class Reporter:
             self._source,
             (own,) if patient is None else (own, patient_object(patient)),
             (EventType.RESTRICTED_FUNCTION, kind) if not kind.isdigit() else (kind,),
+            act=act,
         )
 
     def _activity(self, time: datetime, kind: EventType, launcher: Party | None) -> AuditMessage:
