@@ -12,7 +12,7 @@ from enum import Enum, unique
 from typing import final
 
 from strongroom.errors import IntegrityError
-from strongroom.ground.seal import SMALL_OVERHEAD, SmallSeal, derive
+from strongroom.ground.seal import SMALL_OVERHEAD, Randomness, SmallSeal, derive
 
 HEADER = 128
 MAX_PAYLOAD = 8 << 20  # bytes; the trail writes one record per act, the longest lists a study's digests
@@ -95,13 +95,15 @@ class Frame:
         return seal.open(self.sealed, self.bound)
 
 
-def encode_frame(payload: bytes, sequence: int, group: int, previous: bytes, seal: SmallSeal) -> tuple[bytes, bytes]:
+def encode_frame(
+    payload: bytes, sequence: int, group: int, previous: bytes, seal: SmallSeal, randomness: Randomness
+) -> tuple[bytes, bytes]:
     """Return the bytes of a record and its hash; *group* is the first sequence written since the last flush."""
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"a record of {len(payload)} bytes; {MAX_PAYLOAD} is the longest")
     sealed_length = len(payload) + SMALL_OVERHEAD
     bound = _FRAME.pack(_FRAME_MAGIC, sealed_length, sequence, group, previous)
-    body = bound + seal.seal(payload, bound)
+    body = bound + seal.seal(payload, bound, randomness=randomness)
     return body + _TAIL.pack(zlib.crc32(body), _LAST), hashlib.sha256(body).digest()
 
 

@@ -138,7 +138,7 @@ class Chain:
         digest = self.head.hash
         for payload in payloads:
             sequence += 1
-            part, digest = encode_frame(payload, sequence, self._group, previous, self._seal)
+            part, digest = encode_frame(payload, sequence, self._group, previous, self._seal, self._randomness)
             parts.append(part)
             previous = digest
         stop = self._end + sum(map(len, parts))
