@@ -19,9 +19,9 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from strongroom.dicom.model import Level, identify
 
 from strongroom.dicom.header import HeaderReader
+from strongroom.dicom.model import Level, identify
 from strongroom.dimse import Assembler, CCancelRequest, DataFragment, MessageReceived, encode
 from strongroom.errors import (
     AccessDenied,
@@ -268,6 +268,7 @@ class Session:
     ae_title: str = "CALLER"
     deposit_fault: StrongroomError | None = None
     queries_closed: int = 0
+    queries: list[Query] = field(default_factory=list)
 
     def may(self, action: str) -> bool:
         return action in self.actions
@@ -283,6 +284,7 @@ class Session:
 
     async def query(self, query: Query):
         self._require("query")
+        self.queries.append(query)
         return self._matches(query)
 
     async def _matches(self, query: Query) -> AsyncIterator[dict[str, Any]]:
