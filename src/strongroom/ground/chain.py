@@ -81,7 +81,6 @@ class Chain:
         self._seal: SmallSeal
         self._previous = NOTHING  # what the next record names as the hash before it
         self._end = 0  # where the next record goes
-        self._stale = 0  # up to here a failed append may have left bytes
         self._allocated = 0
         self._group = 1  # sequence of the first record since the last flush
         self.head = Head(name, 0, NOTHING)
@@ -142,12 +141,17 @@ class Chain:
             parts.append(part)
             previous = digest
         stop = self._end + sum(map(len, parts))
-        padding = bytes(max(0, self._stale - stop))
-        self._stale = max(self._stale, stop)
         if stop > self._allocated:
             self._allocate(stop + AHEAD)
-        self._file.pwrite([*parts, padding] if padding else parts, self._end)
-        self._end = self._stale = stop
+        try:
+            self._file.pwrite(parts, self._end)
+        except OutOfResources:
+            # What was written of a failed record is taken away, so that it is not found behind a shorter one later.
+            with suppress(OutOfResources):
+                self._file.truncate(self._end)
+            self._allocated = self._file.size()
+            raise
+        self._end = stop
         self._previous = previous
         self.head = Head(self._name, sequence, digest)
         return self.head
@@ -200,7 +204,7 @@ class Chain:
         self._header = header
         self._seal = self._secrets.seal_of(header)
         self._previous = start_of(encoded)
-        self._end = self._stale = HEADER
+        self._end = HEADER
         self._allocated = file.size()
 
     def _without_stillborn(self, numbers: list[int]) -> list[int]:
@@ -236,7 +240,6 @@ class Chain:
         if last is not None:
             last.open(self._seal)
         self._cut(file, data, expected)
-        self._stale = self._end
         self._group = self.head.sequence + 1
 
     def _cut(self, file: File, data: memoryview, expected: Head | None) -> None:

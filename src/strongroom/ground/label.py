@@ -39,6 +39,7 @@ class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     plain_length: int
     received_at: float
     device_id: str
+    quarantine: str = ""  # our word for why the data set was refused; such a blob is never indexed
     version: int = LABEL_VERSION
 
     def __repr__(self) -> str:
