@@ -53,3 +53,7 @@ class ConfigurationError(StrongroomError):
 
 class ConflictError(StrongroomError):
     """What was asked contradicts what is there (a name taken, a home in use)."""
+
+
+class HomeInUseError(ConflictError):
+    """Another process holds the lock of the home (one writer)."""

@@ -50,6 +50,8 @@ CREATE TABLE trail_head (
   chain TEXT PRIMARY KEY,
   sequence INTEGER NOT NULL,
   hash BLOB NOT NULL,
+  before_sequence INTEGER,            -- the head before this one: durable for certain, whatever a crash left of this one
+  before_hash BLOB,
   instances TEXT NOT NULL             -- ids of the instances of the last group, for the reconciliation at start
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,43 @@
+"""
+The archive behind its gate. Front doors use what is published here and nothing else:
+
+`Gate.admit(credential) -> Session`; a session gives deposits, answers and disclosures. Nothing else makes one.
+"""
+
+from __future__ import annotations
+
+from strongroom.archive.credentials import (
+    Credential,
+    DeviceCredential,
+    HostCredential,
+    MoveDestination,
+    Recipient,
+    SystemCredential,
+)
+from strongroom.archive.deposit import Deposit, Outcome, Receipt
+from strongroom.archive.disclosure import Disclosure, Instance
+from strongroom.archive.gate import Gate
+from strongroom.archive.matches import Match, Matches
+from strongroom.archive.session import Session
+from strongroom.catalogue.query import Query, Root, Target
+
+__all__ = [
+    "Credential",
+    "Deposit",
+    "DeviceCredential",
+    "Disclosure",
+    "Gate",
+    "HostCredential",
+    "Instance",
+    "Match",
+    "Matches",
+    "MoveDestination",
+    "Outcome",
+    "Query",
+    "Receipt",
+    "Recipient",
+    "Root",
+    "Session",
+    "SystemCredential",
+    "Target",
+]

@@ -1,0 +1,216 @@
+"""
+The one writer: groups what associations finished, and makes each group durable before anybody is answered.
+
+Order of one group (DESIGN section 4); the keys are in the keyring before a group begins:
+1. pack      sealed records appended, flushed
+2. database  one transaction: catalogue, register, the trail's head
+3. trail     one record per act, flushed
+4. answer    the futures of the group are resolved
+The statements of 2 run while the flush of 1 is under way, but the transaction commits only after it (I2); the commit of 2 and the
+flush of 3 run side by side (docs/decisions/0003). A crash between them leaves rows without their record, or a record without its
+rows: start-up finds either by the head in the register and says so in the trail (recovery.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from strongroom.errors import OutOfResources, StrongroomError
+from strongroom.register import heads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import apsw
+
+    from strongroom.archive.acts import DepositAct
+    from strongroom.archive.core import Parts
+    from strongroom.audit.message import AuditMessage
+
+MAX_GROUP = 64
+"""Works taken into one group: enough that the flushes cost little each, few enough that the first of them does not wait long."""
+MAX_GROUP_BYTES = 64 * 1024 * 1024
+MAX_QUEUED = 4096
+"""Works waiting; front doors are held back long before by their own limits, this is the last wall (OutOfResources)."""
+
+
+class Act(Protocol):
+    """One act that must be durable before it is answered; every method runs in the committer's thread."""
+
+    def write(self, group: Group) -> None:
+        """Step 1: append sealed bytes to the vault, if there are any."""
+
+    def index(self, group: Group) -> None:
+        """Step 2: change catalogue and register inside the transaction; a StrongroomError fails this act alone."""
+
+    def records(self, group: Group) -> Sequence[AuditMessage]:
+        """Step 3: what the trail says of it; asked only when write and index succeeded."""
+
+    @property
+    def size(self) -> int:
+        """Sealed bytes this act appends."""
+
+    @property
+    def result(self) -> Any:
+        """What the future gets."""
+
+
+@final
+@dataclass(slots=True)
+class Group:
+    """What the acts of one group share."""
+
+    parts: Parts
+    connection: apsw.Connection = field(init=False)
+    """The writing connection inside the transaction; set before the first index()."""
+    pending: dict[str, Any] = field(default_factory=dict)
+    """SOP Instance UID -> the deposit of this very group that brings it."""
+    deposits: list[DepositAct] = field(default_factory=list)
+    """The deposits of this group that were indexed."""
+    stored: dict[tuple[str, str, str], list[DepositAct]] = field(default_factory=dict)
+    """(actor, study, outcome) -> the deposits of this group that share one trail record."""
+    appended: bool = False
+    """Whether something was written to the vault and has to be flushed."""
+    instance_ids: list[int] = field(default_factory=list)
+    """Rows this group adds; saved with the head so that start-up can tell which rows lack their record."""
+
+    def companions(self, act: DepositAct) -> list[DepositAct]:
+        """The deposits of this group that one record can speak for together with *act*."""
+        wanted = (act.arrival.actor, act.arrival.label.study_instance_uid, act.result)
+        return [one for one in self.deposits if (one.arrival.actor, one.arrival.label.study_instance_uid, one.result) == wanted]
+
+
+@final
+class Committer:
+    """Owns the writing side of vault, database and trail; one thread, so that nothing needs a lock."""
+
+    def __init__(self, parts: Parts, loop: asyncio.AbstractEventLoop) -> None:
+        self._parts = parts
+        self._loop = loop
+        self._queue: queue.SimpleQueue[tuple[Act, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+        self._waiting = 0
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin taking acts."""
+        self._thread.start()
+
+    async def submit(self, act: Act) -> Any:
+        """Queue *act* and wait until it is durable; raises what it failed with, and then nothing of it is visible."""
+        if self._closed or self._waiting >= MAX_QUEUED:
+            raise OutOfResources("the archive is stopping" if self._closed else f"more than {MAX_QUEUED} writes are waiting")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting += 1
+        self._queue.put((act, future))
+        try:
+            # shielded: a caller that goes away must not cancel a write that others share
+            return await asyncio.shield(future)
+        finally:
+            self._waiting -= 1
+
+    async def stop(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._closed = True
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._flusher.shutdown()
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            group: list[tuple[Act, asyncio.Future[Any]]] = []
+            more = self._gather(group)
+            if group:
+                self._commit(group)
+
+    def _gather(self, group: list[tuple[Act, asyncio.Future[Any]]]) -> bool:
+        """Wait for the first act, then take whatever else is there already; False once stopping."""
+        item = self._queue.get()
+        size = 0
+        while item is not None:
+            group.append(item)
+            size += item[0].size
+            if len(group) >= MAX_GROUP or size >= MAX_GROUP_BYTES:
+                return True
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return True
+        return False
+
+    def _commit(self, pairs: list[tuple[Act, asyncio.Future[Any]]]) -> None:
+        """Make one group durable; an error of the medium fails the whole group, an error of one act only that act."""
+        errors: list[BaseException | None] = [None] * len(pairs)
+        try:
+            self._make_durable([act for act, _ in pairs], errors)
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, the callers must hear of it and the thread must live
+            self._parts.recorder.forget()
+            errors = [error] * len(pairs)
+        outcome = [(future, act, error) for (act, future), error in zip(pairs, errors, strict=True)]
+        self._loop.call_soon_threadsafe(_resolve, outcome)
+
+    def _make_durable(self, acts: list[Act], errors: list[BaseException | None]) -> None:
+        """Steps 1 to 3 for one group; fills *errors* for acts that failed alone, raises when the medium failed."""
+        parts = self._parts
+        group = Group(parts)
+        for number, act in enumerate(acts):
+            errors[number] = _attempt(act.write, group)
+        flush: Future[None] | None = self._flusher.submit(parts.vault.flush) if group.appended else None
+        try:
+            with parts.database.transaction() as connection:
+                group.connection = connection
+                self._index(acts, group, errors)
+                messages = [message for act, error in zip(acts, errors, strict=True) if error is None for message in act.records(group)]
+                if messages:
+                    heads.save(connection, parts.trail.append(messages), group.instance_ids)
+                if flush is not None:
+                    flush.result()
+                trail_flush = self._flusher.submit(parts.trail.flush)
+        finally:
+            if flush is not None:
+                wait([flush])
+        trail_flush.result()
+
+    def _index(self, acts: list[Act], group: Group, errors: list[BaseException | None]) -> None:
+        """Step 2, each act in a savepoint of its own."""
+        for number, act in enumerate(acts):
+            if errors[number] is None:
+                with contextlib.suppress(_AloneError), group.connection:
+                    errors[number] = _attempt(act.index, group)
+                    if errors[number] is not None:
+                        self._parts.recorder.forget()
+                        raise _AloneError
+
+
+class _AloneError(Exception):
+    """Rolls back the savepoint of one act."""
+
+
+def _attempt(step: Callable[[Group], None], group: Group) -> BaseException | None:
+    """Run one act's step; an error raised on purpose is that act's alone, except that the medium's concern the whole group."""
+    try:
+        step(group)
+    except OutOfResources:
+        raise
+    except StrongroomError as error:
+        return error
+    return None
+
+
+def _resolve(outcome: list[tuple[asyncio.Future[Any], Act, BaseException | None]]) -> None:
+    for future, act, error in outcome:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(act.result)
+        else:
+            future.set_exception(error)
+            future.exception()  # a caller that went away must not make the loop complain

@@ -1,0 +1,160 @@
+"""
+The register as the gate needs it at every call: who is enrolled, held in memory, built anew after each change.
+
+A change takes effect for the next decision of every open session, not only for the next association (SECURITY C39).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, final
+
+from strongroom.access import identity
+from strongroom.access.policy import Actor, Scope as PolicyScope
+from strongroom.access.roles import Action, ActorKind
+from strongroom.archive.credentials import MoveDestination
+from strongroom.catalogue import scope as catalogue_scope
+from strongroom.register import certificates, devices
+from strongroom.register.lookups import certificates_of_device
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import apsw
+
+    from strongroom.archive.core import Parts
+
+
+@final
+class Directory:
+    """A snapshot of devices and their certificates."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._devices: Mapping[str, devices.Device] = {}
+        self._entries: Mapping[str, identity.DeviceEntry] = {}
+        self._lookup = identity.Devices(())
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the register again."""
+        with self._parts.database.reader() as connection:
+            found = devices.every(connection)
+            entries = [_entry(connection, device) for device in found]
+        self._devices = {device.name: device for device in found}
+        self._entries = {entry.name: entry for entry in entries}
+        self._lookup = identity.Devices(entry for entry in entries if entry.state is not identity.DeviceState.REVOKED)
+        # a revoked device's certificate still names it in the trail
+        self._revoked = identity.Devices(entry for entry in entries if entry.state is identity.DeviceState.REVOKED)
+
+    def admit(self, caller: identity.Caller, door: identity.Door) -> Actor | identity.Rejection:
+        """Who is calling, or why nobody is let in."""
+        lookup = self._lookup
+        if caller.certificate is not None:
+            shown = identity.fingerprint(caller.certificate)
+            if lookup.with_certificate(shown) is None and self._revoked.with_certificate(shown) is not None:
+                lookup = self._revoked
+        return identity.admit(caller, door, lookup, self._parts.clock())
+
+    def actor(self, name: str) -> Actor | None:
+        """The device *name* as the recipient of a transfer, if its entry is in force."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        device = self._devices[name]
+        found = identity.recipient(entry, f"{device.move_host}:{device.move_port}", self._parts.clock())
+        return found if isinstance(found, Actor) else None
+
+    def destination(self, ae_title: str) -> MoveDestination | None:
+        """The device that takes C-MOVE transfers under *ae_title*."""
+        entry = self._lookup.with_ae_title(ae_title)
+        if entry is None or not entry.receives:
+            return None
+        device = self._devices[entry.name]
+        return MoveDestination(
+            name=entry.name,
+            ae_title=entry.ae_title,
+            host=device.move_host,
+            port=device.move_port,
+            certificate_fingerprints=frozenset(one.fingerprint for one in entry.certificates),
+        )
+
+    def still_admitted(self, actor: Actor) -> bool:
+        """Whether the entry behind an open session is still in force."""
+        if actor.kind is not ActorKind.DEVICE:
+            return True
+        entry = self._entries.get(actor.name)
+        return entry is not None and entry.state is identity.DeviceState.ACTIVE
+
+    def private_sop_classes(self, name: str) -> frozenset[str]:
+        """Private SOP classes the device may store."""
+        device = self._devices.get(name)
+        return device.private_sop_classes if device is not None else frozenset()
+
+    def duplicate_is_success(self, name: str) -> bool:
+        """Whether the device is told success where another content is known under its UID."""
+        device = self._devices.get(name)
+        return device is not None and device.duplicates is devices.Duplicates.SUCCESS
+
+    def idle_seconds(self, name: str) -> float | None:
+        """The device's own idle deadline."""
+        device = self._devices.get(name)
+        return None if device is None or device.idle_seconds is None else float(device.idle_seconds)
+
+    @property
+    def count(self) -> int:
+        """Devices that are not revoked."""
+        return sum(device.state is not devices.State.REVOKED for device in self._devices.values())
+
+    def scope(self, actor: Actor) -> catalogue_scope.Scope:
+        """The actor's scope as the catalogue compiles it."""
+        if actor.kind is ActorKind.HOST:
+            return catalogue_scope.EVERYTHING
+        scope = actor.scope
+        if scope.everything:
+            return catalogue_scope.EVERYTHING
+        if scope.nothing or scope.departments:
+            # labels of departments are not kept yet: a scope that names one reaches nothing rather than too much
+            return catalogue_scope.NOTHING
+        return catalogue_scope.Scope.of(
+            studies=scope.studies,
+            sending_devices=scope.sending_devices,
+            issuers_of_patient_id=scope.issuers_of_patient_id,
+        )
+
+
+def _entry(connection: apsw.Connection, device: devices.Device) -> identity.DeviceEntry:
+    issued = certificates.of_device(connection, device.name) or certificates_of_device(connection, device.name)
+    return identity.DeviceEntry(
+        name=device.name,
+        ae_title=device.ae_title,
+        actions=frozenset(Action(action) for action in device.actions),
+        scope=policy_scope(device.scope),
+        certificates=tuple(
+            identity.Certificate(one.fingerprint, datetime.fromtimestamp(one.not_before, UTC), datetime.fromtimestamp(one.expires, UTC))
+            for one in issued
+        ),
+        networks=identity.parse_networks(device.networks),
+        doors=device.doors,
+        state=identity.DeviceState(device.state.value),
+        expires=device.expires,
+        receives=device.receives,
+        destinations=device.destinations,
+        user_identity_type=device.user_identity_type,
+    )
+
+
+def policy_scope(scope: Mapping[str, object]) -> PolicyScope:
+    """The scope of an entry as the policy knows it; an empty object is no scope at all."""
+
+    def names(key: str) -> frozenset[str]:
+        value = scope.get(key)
+        return frozenset(str(one) for one in value) if isinstance(value, list) else frozenset()
+
+    return PolicyScope(
+        everything=scope.get("everything") is True,
+        studies=names("studies"),
+        sending_devices=names("sending_devices"),
+        departments=names("departments"),
+        issuers_of_patient_id=names("issuers_of_patient_id"),
+    )

@@ -1,0 +1,180 @@
+"""
+What the trail says of each act of the archive: from rows, labels and actors to audit messages (PS3.15 A.5).
+
+One record per act, not per byte; one patient per transfer (A.5.2). Refusals are always recorded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from strongroom.audit.codes import EventType
+from strongroom.audit.message import EVENT_NAMES
+from strongroom.audit.parties import Party, Patient, Study, count, listed
+from strongroom.dicom import json as dicom_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from strongroom.access.identity import Rejection
+    from strongroom.access.policy import Actor
+    from strongroom.archive.acts import Arrival, DepositAct
+    from strongroom.archive.committer import Group
+    from strongroom.archive.core import Parts
+    from strongroom.archive.credentials import DeviceCredential, Recipient
+    from strongroom.audit.message import AuditMessage
+    from strongroom.audit.trail import Entry
+    from strongroom.catalogue.query import Query
+    from strongroom.catalogue.instances import InstanceRow
+
+FIND_SOP_CLASS = {"patient": "1.2.840.10008.5.1.4.1.2.1.1", "study": "1.2.840.10008.5.1.4.1.2.2.1"}
+
+
+def party(actor: Actor) -> Party:
+    """An actor as a participant."""
+    return Party(actor.kind.value, actor.name, actor.ae_title, actor.address, actor.written_reason)
+
+
+def deposited(group: Group, act: DepositAct) -> list[AuditMessage]:
+    """
+    The record of a deposit; further deposits of the same actor, study and outcome in one group share the first one's.
+
+    A conflict gets its own Security Alert beside it.
+    """
+    outcome = act.result
+    acts = group.stored.setdefault((act.arrival.actor.name, act.arrival.label.study_instance_uid, outcome), [])
+    if not acts:  # the first one looks for its companions, which all have been indexed by now
+        acts.extend(group.companions(act))
+        messages = [_stored(group.parts, acts, outcome)]
+    else:
+        messages = []
+    if outcome == "conflict":
+        messages.append(_conflict(group.parts, act))
+    return messages
+
+
+def _stored(parts: Parts, acts: Sequence[DepositAct], outcome: str) -> AuditMessage:
+    first = acts[0]
+    sender = party(first.arrival.actor)
+    labels = [act.arrival.label for act in acts]
+    study = Study(
+        labels[0].study_instance_uid,
+        listed((label.sop_class_uid, label.sop_instance_uid, label.digest) for label in labels),
+    )
+    patient = Patient(first.identity.patient_id, first.identity.issuer)
+    if outcome == "conflict":
+        return parts.reporter.deposit_failed(parts.clock(), sender, study, "conflict", patient=patient)
+    return parts.reporter.deposited(parts.clock(), sender, patient, study, held=outcome == "duplicate")
+
+
+def _conflict(parts: Parts, act: DepositAct) -> AuditMessage:
+    label = act.arrival.label
+    return parts.reporter.alert(
+        parts.clock(),
+        EventType.CONFLICT_VERSION,
+        f"urn:strongroom:instance:{label.sop_instance_uid}",
+        "another content under a SOP Instance UID that is kept already; the first stays, this one is kept aside",
+        caused_by=party(act.arrival.actor),
+        patient=Patient(act.identity.patient_id, act.identity.issuer),
+    )
+
+
+def refused_deposit(parts: Parts, arrival: Arrival, fault: str) -> list[AuditMessage]:
+    """A data set that was refused and kept in quarantine."""
+    label = arrival.label
+    study = Study(label.study_instance_uid, listed([(label.sop_class_uid, label.sop_instance_uid, label.digest)]))
+    return [parts.reporter.deposit_failed(parts.clock(), party(arrival.actor), study, fault, quarantined=True)]
+
+
+def interrupted_deposit(
+    parts: Parts, actor: Actor, study_instance_uid: str, sop_class_uid: str, sop_instance_uid: str, reason: str
+) -> AuditMessage:
+    """A deposit that its sender broke off; nothing of it is kept."""
+    study = Study(study_instance_uid, listed([(sop_class_uid, sop_instance_uid, b"")]))
+    return parts.reporter.deposit_failed(parts.clock(), party(actor), study, reason)
+
+
+def begin_transfer(parts: Parts, actor: Actor, recipient: Recipient, rows: Iterable[InstanceRow], act: str) -> list[AuditMessage]:
+    """One record per patient, durable before the first byte leaves (I5)."""
+    return [
+        parts.reporter.begin_transfer(parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act)
+        for patient, studies in _by_patient(rows)
+    ]
+
+
+def transferred(
+    parts: Parts, actor: Actor, recipient: Recipient, rows: Iterable[InstanceRow], act: str, *, reason: str = ""
+) -> list[AuditMessage]:
+    """One record per patient of what was sent, or, with a reason, of what was not."""
+    return [
+        parts.reporter.transferred(parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act, reason=reason)
+        for patient, studies in _by_patient(rows)
+    ]
+
+
+def query(parts: Parts, actor: Actor, asked: Query, matches: int, *, exact: bool) -> AuditMessage:
+    """A search with its keys and the number of answers."""
+    identifier = dicom_json.dumps(dict(asked.keys))
+    sop_class = FIND_SOP_CLASS[asked.root.value]
+    return parts.reporter.query(parts.clock(), party(actor), sop_class, identifier, matches=matches, exact=exact)
+
+
+def refusal(parts: Parts, actor: Actor, action: str, reason: str) -> AuditMessage:
+    """A known actor asked for what it may not have."""
+    return parts.reporter.refused(parts.clock(), party(actor), action, reason)
+
+
+def not_admitted(parts: Parts, credential: DeviceCredential, rejection: Rejection) -> AuditMessage:
+    """A caller was turned away after its association request."""
+    caller = Party("caller", credential.calling_ae_title, credential.calling_ae_title, f"{credential.address}:{credential.port}")
+    return parts.reporter.not_admitted(
+        parts.clock(), caller, credential.door, rejection.reason.value, fingerprint=rejection.fingerprint, device=rejection.device
+    )
+
+
+def turned_away(parts: Parts, door: str, address: str, reason: str) -> AuditMessage:
+    """A connection that never came to an association request: TLS refused it, a deadline passed, a quota was full."""
+    return parts.reporter.not_admitted(parts.clock(), Party("caller", "", "", address), door, reason)
+
+
+def _recipient(actor: Actor, recipient: Recipient) -> Party:
+    return Party("device" if recipient.name != actor.name else actor.kind.value, recipient.name, recipient.ae_title, recipient.address)
+
+
+def _by_patient(rows: Iterable[InstanceRow]) -> list[tuple[Patient, list[Study]]]:
+    """Group rows as the messages want them: studies with counts by SOP class, per patient."""
+    patients: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        studies = patients.setdefault(row.patient_id, {})
+        studies.setdefault(row.study_instance_uid, []).append(row.sop_class_uid)
+    return [
+        (Patient(patient_id), [Study(uid, count(classes)) for uid, classes in studies.items()])
+        for patient_id, studies in patients.items()
+    ]
+
+
+
+def integrity_alert(parts: Parts, findings: int) -> AuditMessage:
+    """A check found something wrong."""
+    return parts.reporter.alert(
+        parts.clock(), EventType.INTEGRITY, "urn:strongroom:check", f"a check ended with {findings} findings; run `strongroom check`"
+    )
+
+
+def shown(entry: Entry) -> dict[str, Any]:
+    """A record as `trail show` prints it."""
+    message = entry.message
+    actor = message.requestor
+    about = [f"study {uid}" for uid in message.study_instance_uids()] + [f"patient {one}" for one in message.patient_ids() if one]
+    details = [f"{key}: {value}" for one in message.objects for key, value in one.details if key != "Written reason"]
+    return {
+        "sequence": entry.sequence,
+        "chain": entry.chain,
+        "time": message.time.isoformat(timespec="milliseconds"),
+        "event": EVENT_NAMES.get(message.event, message.event),
+        "action": message.action,
+        "outcome": "success" if not message.failed else (message.reason or "failed"),
+        "actor": actor.user_id,
+        "source": actor.address,
+        "about": "; ".join(about + details),
+    }

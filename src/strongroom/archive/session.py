@@ -1,0 +1,155 @@
+"""
+What a caller may do, for as long as it is admitted. Made by `Gate.admit` and by nothing else (DESIGN section 2, decision 3).
+
+Each method asks the one policy for this actor and this target before it touches anything, and a refusal is recorded before it is
+raised. Out of scope and absent look the same from here on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, final
+
+from strongroom.access.policy import ARCHIVE, Refusal, decide, decide_transfer
+from strongroom.access.roles import Action
+from strongroom.archive import recording
+from strongroom.archive.acts import Note
+from strongroom.archive.credentials import MoveDestination, Recipient
+from strongroom.archive.deposit import Deposit
+from strongroom.archive.disclosure import Disclosure
+from strongroom.archive.matches import Matches
+from strongroom.catalogue import instances as catalogue
+from strongroom.errors import AccessDenied, NotFound
+
+if TYPE_CHECKING:
+    from strongroom.access.policy import Actor, Target as PolicyTarget
+    from strongroom.archive.core import Core
+    from strongroom.archive.directory import Directory
+    from strongroom.catalogue.scope import Scope
+    from strongroom.catalogue.query import Query, Target
+
+MAX_INSTANCES = 200_000
+"""Instances of one retrieve; more is asked for study by study."""
+
+
+@final
+class Session:
+    """The only way from a front door to the archive."""
+
+    def __init__(self, core: Core, directory: Directory, actor: Actor) -> None:
+        self._core = core
+        self._directory = directory
+        self._actor = actor
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """Who this is, for people."""
+        return self._actor.name
+
+    @property
+    def ae_title(self) -> str:
+        """The AE title it called itself, or an empty string."""
+        return self._actor.ae_title
+
+    @property
+    def private_sop_classes(self) -> frozenset[str]:
+        """Private SOP classes its entry allows it to store."""
+        return self._directory.private_sop_classes(self._actor.name)
+
+    @property
+    def duplicate_is_success(self) -> bool:
+        """Whether its entry wants success for a conflicting second deposit instead of 0x0111 (I3)."""
+        return self._directory.duplicate_is_success(self._actor.name)
+
+    def may(self, action: str) -> bool:
+        """Whether the policy would grant *action* as such; front doors use it to offer less, never to decide."""
+        return not isinstance(decide(self._actor, Action(action), ARCHIVE), Refusal)
+
+    def close(self) -> None:
+        """End the session; whatever is asked of it afterwards is refused."""
+        self._closed = True
+
+    def deposit(self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Deposit:
+        """Begin to take one data set; raises AccessDenied."""
+        self._still_open()
+        decision = decide(self._actor, Action.DEPOSIT, ARCHIVE)
+        if isinstance(decision, Refusal):
+            raise AccessDenied(decision.reason)
+        return Deposit(
+            self._core,
+            self._actor,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+        )
+
+    async def query(self, query: Query) -> Matches:
+        """Search inside the session's scope; raises AccessDenied."""
+        scope = await self._scope(Action.QUERY)
+        return Matches(self._core, self._actor, query, scope)
+
+    async def retrieve(self, target: Target, *, to: Recipient | None = None) -> Disclosure:
+        """
+        Name what *target* holds for this session and prepare to send it to *to* (the caller itself when not given).
+
+        An empty disclosure means: nothing there, or nothing there for this caller. Raises AccessDenied.
+        """
+        scope = await self._scope(Action.RETRIEVE)
+        recipient = to if to is not None else Recipient(self._actor.name, self._actor.ae_title, self._actor.address)
+        if to is not None:
+            theirs = self._directory.actor(to.name)
+            decision = decide_transfer(self._actor, theirs, ARCHIVE) if theirs is not None else None
+            if decision is None or isinstance(decision, Refusal):
+                await self._refuse(Action.RETRIEVE, "recipient-unknown" if decision is None else decision.reason)
+            assert theirs is not None
+            scope = scope & self._directory.scope(theirs)
+        rows = await asyncio.to_thread(self._rows, target, scope)
+        return Disclosure(self._core, self._actor, recipient, rows)
+
+    async def destination(self, ae_title: str) -> MoveDestination:
+        """The enrolled device that *ae_title* names, if this session may send to it; raises NotFound otherwise (C37)."""
+        self._still_open()
+        found = self._directory.destination(ae_title)
+        if found is None:
+            await self._record_refusal(Action.RETRIEVE, "move-destination-unknown")
+            raise NotFound("no such move destination")
+        theirs = self._directory.actor(found.name)
+        assert theirs is not None
+        decision = decide_transfer(self._actor, theirs, ARCHIVE)
+        if isinstance(decision, Refusal):
+            await self._record_refusal(Action.RETRIEVE, decision.reason)
+            raise NotFound("no such move destination")
+        return found
+
+    async def require(self, action: Action, target: PolicyTarget = ARCHIVE) -> None:
+        """Raise AccessDenied, after recording it, unless the policy grants *action*."""
+        self._still_open()
+        decision = decide(self._actor, action, target)
+        if isinstance(decision, Refusal):
+            await self._refuse(action, decision.reason)
+
+    @property
+    def actor(self) -> Actor:
+        """The actor behind this session, for `archive`'s own modules."""
+        return self._actor
+
+    def _rows(self, target: Target, scope: Scope) -> list[catalogue.InstanceRow]:
+        with self._core.parts.database.reader() as connection:
+            return catalogue.instances(connection, target, scope)
+
+    async def _scope(self, action: Action) -> Scope:
+        await self.require(action)
+        return self._directory.scope(self._actor)
+
+    async def _refuse(self, action: Action, reason: str) -> None:
+        await self._record_refusal(action, reason)
+        raise AccessDenied(reason)
+
+    async def _record_refusal(self, action: Action, reason: str) -> None:
+        message = recording.refusal(self._core.parts, self._actor, action, reason)
+        await self._core.committer.submit(Note((message,)))
+
+    def _still_open(self) -> None:
+        if self._closed or not self._directory.still_admitted(self._actor):
+            raise AccessDenied("session-ended")

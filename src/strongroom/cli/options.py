@@ -1,0 +1,66 @@
+"""Options that several commands share, and how a command reaches the home: through the running server, or by itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help="The home folder (default: $STRONGROOM_HOME, else the platform's data folder).", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of text for a person.")]
+
+
+def home_path(home: Path | None) -> Path:
+    """The home a command means."""
+    from strongroom.app.home import default_path
+
+    return home if home is not None else default_path()
+
+
+def run(home: Path | None, operation: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+    """Run *operation* on the home, by its server if one runs, and yield progress and at last {"result": ...}."""
+    from strongroom.app.host import perform
+
+    return perform(home_path(home), operation, parameters)
+
+
+def result(home: Path | None, operation: str, **parameters: Any) -> Any:
+    """Run *operation* and return its result, dropping progress."""
+    last: Any = None
+    for reply in run(home, operation, **parameters):
+        last = reply.get("result", last)
+    return last
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value)).decode() + "\n")
+
+
+def human_bytes(count: int) -> str:
+    """1536 -> '1.5 KiB'."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError
+
+
+def printable(text: str) -> str:
+    """Text from outside (AE titles, names) without control characters, so that nothing steers the terminal (SECURITY D25)."""
+    return "".join(character if character.isprintable() else "·" for character in text)
+
+
+def plain() -> bool:
+    """No colours and no live progress: not a terminal, or NO_COLOR is set."""
+    return not sys.stdout.isatty() or "NO_COLOR" in os.environ

@@ -1,0 +1,24 @@
+"""Looking up across the register's tables what only start-up, `check` and the gate's directory ask."""
+
+from __future__ import annotations
+
+import apsw
+
+from strongroom.register.certificates import Certificate, _select
+
+__all__ = ["certificates_of_device", "has_blob"]
+
+
+def has_blob(connection: apsw.Connection, blob_id: bytes) -> bool:
+    """Whether a conflict or a quarantine entry names the blob."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM conflict WHERE blob_id = ? UNION ALL SELECT 1 FROM quarantine WHERE blob_id = ? LIMIT 1",
+            (blob_id, blob_id),
+        ).fetchall()
+    )
+
+
+def certificates_of_device(connection: apsw.Connection, device: str) -> tuple[Certificate, ...]:
+    """Every certificate a device ever had, revoked ones too: the trail names a revoked caller by them."""
+    return _select(connection, "device = ?", device)

@@ -1,0 +1,102 @@
+"""Real DICOM files that PyPI packages ship (pydicom, pydicom-data), as data sets ready to be sent by a client."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import data_store
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import generate_uid
+
+ROOTS = (Path(pydicom.__file__).parent / "data", Path(data_store.__file__).parent)
+TRUNCATED = {"MR_truncated.dcm", "rtplan_truncated.dcm", "emri_small_jpeg_2k_lossless_too_short.dcm"}
+"""Files that are cut short on purpose: the archive must refuse them, so they are not part of what it must return."""
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One file and what identifies it."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    character_set: str
+
+
+def data_set_bytes(path: Path) -> bytes:
+    """The data set of a Part 10 file as it stands: what follows the File Meta Information (PS3.10 7.1)."""
+    raw = path.read_bytes()
+    length_at = raw.index(b"\x02\x00\x00\x00UL\x04\x00") + 8
+    return raw[length_at + 4 + int.from_bytes(raw[length_at : length_at + 4], "little") :]
+
+
+@cache
+def originals() -> tuple[Sample, ...]:
+    """Every shipped file that can be stored as it is, one for each SOP Instance UID."""
+    found: dict[str, Sample] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for root in ROOTS:
+            for path in sorted(root.rglob("*.dcm")):
+                sample = _sample(path)
+                if sample is not None and sample.sop_instance_uid not in found:
+                    found[sample.sop_instance_uid] = sample
+    return tuple(found.values())
+
+
+def _sample(path: Path) -> Sample | None:
+    if path.name in TRUNCATED:
+        return None
+    try:
+        data_set = pydicom.dcmread(path, stop_before_pixels=True)
+    except InvalidDicomError:
+        return None
+    syntax = data_set.file_meta.get("TransferSyntaxUID")
+    if not syntax or not all(data_set.get(name) for name in NEEDED):
+        return None
+    if "FileMetaInformationGroupLength" not in data_set.file_meta:
+        return None
+    return Sample(
+        path,
+        *(str(data_set[name].value) for name in NEEDED),
+        str(syntax),
+        str(data_set.get("Modality") or ""),
+        str(data_set.get("SpecificCharacterSet") or ""),
+    )
+
+
+@cache
+def twins() -> tuple[Path, ...]:
+    """Shipped files whose SOP Instance UID an earlier file has already: the same image in another syntax, mostly."""
+    taken = {sample.path for sample in originals()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tuple(
+            path
+            for root in ROOTS
+            for path in sorted(root.rglob("*.dcm"))
+            if path not in taken and _sample(path) is not None
+        )
+
+
+def renamed(path: Path, folder: Path) -> Sample:
+    """A copy of *path* under a new SOP Instance UID of the same length, everything else untouched."""
+    data_set = pydicom.dcmread(path, stop_before_pixels=True)
+    old = str(data_set.SOPInstanceUID).encode()
+    new = generate_uid().encode()[: len(old)].rstrip(b".")
+    new += b"1" * (len(old) - len(new))
+    copy = folder / path.name
+    copy.write_bytes(path.read_bytes().replace(old, new))
+    sample = _sample(copy)
+    assert sample is not None
+    assert sample.sop_instance_uid == new.decode()
+    return sample
