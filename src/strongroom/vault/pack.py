@@ -38,6 +38,8 @@ from strongroom.vault._walk import Found, record_at, walk
 from strongroom.vault.blob import BlobId, Location, SealedRecord, StoredRecord
 from strongroom.vault.recovery import Torn, recover
 
+__all__ = ["Lease", "Torn", "Vault"]
+
 PACK_BYTES = 256 << 20
 LEASES = 4  # long instances that may come in at the same time; each has a pack of its own
 AHEAD = 8 << 20  # zeros written in one background step
