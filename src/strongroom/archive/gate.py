@@ -15,7 +15,7 @@ from strongroom.access.identity import Caller, Door, Rejection
 from strongroom.access.policy import EVERYTHING, Actor
 from strongroom.access.roles import SYSTEM_TASKS, ActorKind
 from strongroom.archive import recording
-from strongroom.archive.acts import Change
+from strongroom.archive.acts import Change, Note
 from strongroom.archive.credentials import Credential, DeviceCredential, HostCredential
 from strongroom.archive.session import Session
 from strongroom.errors import AccessDenied
@@ -23,6 +23,7 @@ from strongroom.register import callers, devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from strongroom.archive.core import Core
     from strongroom.archive.directory import Directory
@@ -105,6 +106,10 @@ class Gate:
                 (message,),
             )
         )
+
+    async def turned_away_again(self, kind: tuple[str, ...], times: int, since: datetime) -> None:
+        """Record how often the same happened once more: (address, door, reason), or nothing when there were too many kinds."""
+        await self._core.committer.submit(Note((recording.turned_away_again(self._core.parts, kind, times, since),)))
 
     async def _note_seen(self, name: str) -> None:
         now = self._core.parts.clock().timestamp()

@@ -15,6 +15,7 @@ from strongroom.dicom import json as dicom_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from strongroom.access.identity import Rejection
     from strongroom.access.policy import Actor
@@ -135,6 +136,12 @@ def not_admitted(parts: Parts, credential: DeviceCredential, rejection: Rejectio
 def turned_away(parts: Parts, door: str, address: str, reason: str) -> AuditMessage:
     """A connection that never came to an association request: TLS refused it, a deadline passed, a quota was full."""
     return parts.reporter.not_admitted(parts.clock(), Party("caller", "", "", address), door, reason)
+
+
+def turned_away_again(parts: Parts, kind: tuple[str, ...], times: int, since: datetime) -> AuditMessage:
+    """The same refusal, counted; *kind* is (address, door, reason), or empty for a mixture."""
+    address, door, reason = kind if len(kind) == 3 else ("many", "", "several")
+    return parts.reporter.repeated(parts.clock(), Party("caller", "", "", address), door, reason, times=times, since=since)
 
 
 def _recipient(actor: Actor, recipient: Recipient) -> Party:

@@ -1,0 +1,144 @@
+"""
+Between the doors and the gate: what a caller shows becomes a credential, what the gate grants becomes an association.
+
+Callers that never came to an association request are recorded too, the first of a kind one by one and the rest counted (SECURITY H02).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, final
+
+from strongroom.access.identity import REJECTION
+from strongroom.archive import DeviceCredential, MoveDestination
+from strongroom.audit.flood import Flood
+from strongroom.errors import AccessDenied, StrongroomError
+from strongroom.scp.contexts import extended_answers, supported
+from strongroom.transport.ends import Refused
+from strongroom.transport.doors import Admission, Peer
+from strongroom.transport.requestor import Callee, association_request, connect
+from strongroom.upper_layer import AssociateReject, AssociateRequest, any_accepted, negotiate
+
+if TYPE_CHECKING:
+    from strongroom.app.assembly import Archive
+    from strongroom.scp.dispatch import Provider
+    from strongroom.transport.conversation import Conversation
+    from strongroom.upper_layer import PresentationContext
+
+NOTHING_SUPPORTED = AssociateReject(1, 1, 1)
+"""Rejected-permanent by the user, no reason: the device is known, but wants nothing that it may have."""
+FLOOD_SECONDS = 60.0
+MAX_WAITING = 1000
+"""Refusals waiting to be recorded; beyond, they are counted with their kind only."""
+
+
+@final
+class Doorkeeper:
+    """The handler behind every DICOM door."""
+
+    def __init__(self, archive: Archive, provider: Provider[MoveDestination], *, max_pdu_length: int) -> None:
+        self._archive = archive
+        self._provider = provider
+        self._max_pdu_length = max_pdu_length
+        self._flood = Flood()
+        self._waiting: asyncio.Queue[tuple[Peer, Refused]] = asyncio.Queue(MAX_WAITING)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to record refusals."""
+        self._task = asyncio.create_task(self._record())
+
+    async def stop(self) -> None:
+        """Record what is waiting and what was counted."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        while not self._waiting.empty():
+            await self._turned_away(*self._waiting.get_nowait())
+        await self._counted(everything=True)
+
+    async def admit(self, request: AssociateRequest, peer: Peer) -> Admission | AssociateReject:
+        """Ask the gate, then negotiate what the session may have."""
+        identity = request.user_identity
+        credential = DeviceCredential(
+            calling_ae_title=request.calling_ae_title,
+            called_ae_title=request.called_ae_title,
+            address=peer.address,
+            port=peer.port,
+            door=peer.door,
+            encrypted=peer.encrypted,
+            certificate=peer.certificate,
+            user_identity_type=None if identity is None else identity.type,
+        )
+        try:
+            session = await self._archive.gate.admit(credential)
+        except AccessDenied:
+            return AssociateReject(*REJECTION)
+        accept = negotiate(
+            request,
+            supported(session),
+            max_pdu_length=self._max_pdu_length,
+            sop_class_extended=extended_answers(request.sop_class_extended),
+        )
+        if not any_accepted(accept):
+            session.close()
+            return NOTHING_SUPPORTED
+
+        async def serve(conversation: Conversation) -> None:
+            try:
+                await self._provider.serve(conversation, session)
+            finally:
+                session.close()
+
+        name = session.name
+        return Admission(accept, serve, holder=name, most=None, idle_seconds=self._archive.directory.idle_seconds(name))
+
+    def refused(self, peer: Peer, reason: Refused) -> None:
+        """The listener's report of a caller it did not let come so far."""
+        now = self._archive.core.parts.clock()
+        if self._flood.record((peer.address, peer.door, reason.value), now):
+            with contextlib.suppress(asyncio.QueueFull):
+                self._waiting.put_nowait((peer, reason))
+
+    async def _record(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + FLOOD_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout_at(due):
+                    peer, reason = await self._waiting.get()
+            except TimeoutError:
+                due = loop.time() + FLOOD_SECONDS
+                await self._counted(everything=False)
+                continue
+            await self._turned_away(peer, reason)
+
+    async def _turned_away(self, peer: Peer, reason: Refused) -> None:
+        with contextlib.suppress(StrongroomError):  # a full disk must not end the doorkeeper
+            await self._archive.gate.turned_away(peer.door, peer.address, peer.port, reason.value)
+
+    async def _counted(self, *, everything: bool) -> None:
+        for repeated in self._flood.due(self._archive.core.parts.clock(), everything=everything):
+            with contextlib.suppress(StrongroomError):
+                await self._archive.gate.turned_away_again(repeated.key, repeated.times, repeated.since)
+
+
+@final
+class WayOut:
+    """Associations to the destinations of C-MOVE: TLS, and the very certificate the destination is enrolled with (C37)."""
+
+    def __init__(self, ae_title: str, tls: Callable[[], ssl.SSLContext]) -> None:
+        self._ae_title = ae_title
+        self._tls = tls
+
+    async def connect(self, destination: MoveDestination, contexts: Sequence[PresentationContext]) -> Conversation:
+        """Call *destination* at the address of its entry."""
+        (fingerprint,) = destination.certificate_fingerprints
+        callee = Callee(destination.host, destination.port, self._tls(), fingerprint=fingerprint)
+        request = association_request(called=destination.ae_title, calling=self._ae_title, contexts=contexts)
+        return await connect(callee, request)
+

@@ -1,0 +1,188 @@
+"""
+`serve`: open the doors of a home and stay until told to end.
+
+Order: the home's lock and everything behind the gate, the doors' certificate, the control socket, the doors, the look at our own doors
+from outside; only then "ready" is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+import msgspec
+import uvloop
+
+from strongroom.app import config as configuration
+from strongroom.app.assembly import LEGACY_DOOR, TLS_DOOR, Archive, closed_doors, open_archive
+from strongroom.app.control import ControlServer
+from strongroom.app.doorkeeper import Doorkeeper, WayOut
+from strongroom.app.founding import read_passphrase
+from strongroom.app.home import open_home
+from strongroom.app.operations import operate
+from strongroom.app.selflook import SelfLook
+from strongroom.archive.acts import Note
+from strongroom.errors import ConfigurationError
+from strongroom.scp.dispatch import Provider
+from strongroom.transport import tls
+from strongroom.transport.pacing import Deadlines
+from strongroom.transport.doors import Door
+from strongroom.transport.listener import Listener
+from strongroom.transport.doors import Rules
+from strongroom.transport.quotas import Quota
+from strongroom.upper_layer.events import MAX_PDU_LENGTH
+
+STOP_SECONDS = 10.0
+"""What is under way may finish for so long once the end was asked for."""
+PREPARE_SECONDS = 0.25
+"""How often the vault is asked to write zeros ahead: flushing into written blocks takes half as long."""
+
+
+def serve_forever(path: Path, *, passphrase_file: Path | None, as_json: bool) -> None:
+    """Run the server until SIGTERM or SIGINT."""
+    os.umask(0o077)
+    # a thread that waits for the interpreter gets it after 0.5 ms instead of 5: flushes end on another thread
+    sys.setswitchinterval(0.0005)
+    home = open_home(path)
+    passphrase = read_passphrase(passphrase_file)
+
+    async def run() -> None:
+        async with open_archive(home, passphrase=passphrase) as archive:
+            await Server(archive).run(as_json=as_json)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+
+
+@final
+class Server:
+    """The doors of one archive, and what runs beside them."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        config = archive.config
+        self._identity = self._door_identity()
+        self._look = SelfLook(archive, self)
+        provider = Provider(
+            ae_title=config.dicom.ae_title,
+            outbound=WayOut(config.dicom.ae_title, lambda: tls.client_context(self._identity, archive.authority.certificate)),
+        )
+        self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH)
+        limits = config.limits
+        rules = Rules(
+            deadlines=Deadlines(idle_seconds=limits.idle_seconds),
+            quota=Quota(associations=limits.associations, associations_per_device=limits.associations_per_device),
+        )
+        self._listener = Listener(
+            self._doorkeeper,
+            today=lambda: datetime.now(UTC).date(),
+            rules=rules,
+            refused=self._doorkeeper.refused,
+            known_knock=self._look.is_own,
+        )
+        self._table = {door["name"]: door for door in closed_doors(config)}
+        self._ended = asyncio.Event()
+
+    def _door_identity(self) -> tls.Identity:
+        """A fresh certificate of our own authority at every start, its key never on the disk."""
+        config = self._archive.config
+        host, _ = configuration.split_listen(config.dicom.listen, "dicom.listen")
+        names = tuple(dict.fromkeys((*config.dicom.names, "localhost", host)))
+        bundle = self._archive.authority.issue_server(names)
+        return tls.Identity(bundle.certificate, bundle.key)
+
+    async def run(self, *, as_json: bool) -> None:
+        """Open everything, say so, and wait for the end."""
+        archive = self._archive
+        parts = archive.core.parts
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ended.set)
+        archive.serving = True
+        archive.door_table = lambda: list(self._table.values())
+        archive.disconnect = lambda device: self._listener.disconnect(lambda present: present.holder == device)
+        control = ControlServer(archive.home.control_socket, lambda name, given, uid: operate(archive, name, given, uid))
+        await archive.core.committer.submit(Note((parts.reporter.started(parts.clock()),)))
+        self._doorkeeper.start()
+        archive.core.fragments.start()
+        background = [loop.create_task(self._prepare())]
+        try:
+            await control.start()
+            await self._open_doors()
+            await self._look.once()
+            background.append(loop.create_task(self._look.hourly()))
+            gc.collect()
+            gc.freeze()  # what start-up made stays; collections need not look at it again
+            self._announce(as_json=as_json)
+            await self._ended.wait()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._listener.stop(STOP_SECONDS)
+            await control.stop()
+            await self._doorkeeper.stop()
+            await archive.core.committer.submit(Note((parts.reporter.stopped(parts.clock()),)))
+
+    async def _open_doors(self) -> None:
+        config = self._archive.config
+        host, port = configuration.split_listen(config.dicom.listen, "dicom.listen")
+        context = tls.server_context(self._identity, self._archive.authority.certificate)
+        await self._open(Door(TLS_DOOR, host, port, context))
+        legacy = config.legacy
+        if legacy is None:
+            return
+        if datetime.now(UTC).date() >= legacy.expires:
+            self._table[LEGACY_DOOR]["state"] = "expired"
+            return
+        host, port = configuration.split_listen(legacy.listen, "legacy.listen")
+        networks = tuple(ipaddress.ip_network(network) for network in legacy.networks)
+        await self._open(Door(LEGACY_DOOR, host, port, None, networks, legacy.expires))
+
+    async def _open(self, door: Door) -> None:
+        try:
+            port = await self._listener.open(door)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the door {door.name} cannot listen on {door.host}:{door.port} ({error.strerror or error}); is another program there?"
+            ) from error
+        shown = f"[{door.host}]" if ":" in door.host else door.host
+        self._table[door.name] |= {"address": f"{shown}:{port}", "state": "open"}
+
+    async def shut(self, name: str, evidence: str) -> None:
+        """Shut a door that let a stranger in; it stays shut until the next start."""
+        await self._listener.shut(name)
+        self._table[name] |= {"state": "shut", "stranger": evidence}
+
+    def looked(self, name: str, evidence: str, when: datetime) -> None:
+        """Keep what a stranger got at a door when it was last looked at."""
+        self._table[name] |= {"stranger": evidence, "looked": when.isoformat(timespec="seconds")}
+
+    def open_doors(self) -> list[dict[str, Any]]:
+        """The doors that are open now."""
+        return [door for door in self._table.values() if door["state"] == "open"]
+
+    async def _prepare(self) -> None:
+        """Write zeros ahead of the records while nothing else waits."""
+        while True:
+            more = await asyncio.to_thread(self._archive.core.parts.vault.prepare)
+            await asyncio.sleep(0.01 if more else PREPARE_SECONDS)
+
+    def _announce(self, *, as_json: bool) -> None:
+        doors = self.open_doors()
+        if as_json:
+            line = msgspec.json.encode({"ready": True, "doors": doors}).decode()
+        else:
+            shown = (f"{door['name']} {door['address']} ({'PLAIN TEXT' if door['name'] == LEGACY_DOOR else 'TLS'})" for door in doors)
+            line = "ready  " + "  ".join(shown)
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
