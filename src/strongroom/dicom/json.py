@@ -7,8 +7,9 @@ Bytes from outside give a dict or DataSetError, and nothing else.
 
 from __future__ import annotations
 
+import re
 import zlib
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,7 +17,7 @@ from strongroom.dicom.json_reader import Reader, Scope
 from strongroom.dicom.json_writer import Writer
 from strongroom.dicom.limits import DEFAULT, LimitExceeded, Limits
 from strongroom.dicom.uid import TransferSyntax, transfer_syntax
-from strongroom.dicom.values import JsonElement, JsonValue
+from strongroom.dicom.values import BINARY_VRS, VRS, JsonElement, JsonValue, decode_values, encode_element, tag_text
 from strongroom.errors import DataSetError
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "dumps",
     "element_to_json",
     "encode_dataset",
+    "loads",
     "loads_trusted",
     "to_json",
 ]
@@ -78,6 +80,11 @@ def element_to_json(
     *explicit* and *little_endian* say how the data set is written that it was taken from. Raises DataSetError for a
     sequence that is not whole, never for another VR.
     """
+    if vr not in VRS:
+        vr = "UN"
+    if vr not in BINARY_VRS and vr != "SQ":
+        values = decode_values(raw, vr, character_sets, little_endian=little_endian)
+        return {"vr": vr, "Value": values} if values else {"vr": vr}
     scope = Scope(explicit=explicit, little_endian=little_endian, character_sets=character_sets)
     return Reader(raw).element(tag, vr, 0, len(raw), scope)
 
@@ -142,9 +149,102 @@ def dumps(elements: object) -> bytes:
     return msgspec.json.encode(elements)
 
 
+def loads(text: bytes, *, limits: Limits = DEFAULT) -> dict[str, JsonElement]:
+    """
+    Read the JSON text of one data set from outside (SECURITY C33, C35, W07).
+
+    Too deep, too many names, names that stand twice, wrong tags, VRs, types of values and Base64 are refused with
+    DataSetError; a BulkDataURI is text that the caller has to judge. Members the model does not know are left out. How
+    long *text* may be is the caller's to say.
+    """
+    model = loads_trusted(text)
+    names = _count_names(text, limits)
+    counted, elements = _checked(model)
+    if counted != names:
+        raise DataSetError(f"{names - counted} names stand twice in an object")
+    return elements
+
+
+# A string, perhaps a name; an opening or a closing bracket. Linear in text that is JSON, where every string ends.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*+:)?+|[\[{]|[\]}]')
+_KEY = re.compile(r"[0-9A-F]{8}")
+_LEVELS_PER_SEQUENCE: Final = 3  # element, list of items, item
+
+
+def _count_names(text: bytes, limits: Limits) -> int:
+    """Count the names of all objects in valid JSON text; refuse it when it is nested too deep or names too many."""
+    names = depth = 0
+    max_depth = _LEVELS_PER_SEQUENCE * (limits.max_depth + 1)
+    max_names = _LEVELS_PER_SEQUENCE * limits.max_elements
+    for found in _TOKEN.finditer(text):
+        if found[1] is not None:
+            names += 1
+            if names > max_names:
+                raise LimitExceeded("max_elements", limits.max_elements, names // _LEVELS_PER_SEQUENCE)
+        elif found[0] in b"[{":
+            depth += 1
+            if depth > max_depth:
+                raise LimitExceeded("max_depth", limits.max_depth, depth // _LEVELS_PER_SEQUENCE)
+        elif found[0] in b"]}":
+            depth -= 1
+    return names
+
+
+def _names(value: object) -> int:
+    """Count the names in any JSON value; its depth has been bounded."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_names, value.values()))
+    return sum(map(_names, value)) if isinstance(value, list) else 0
+
+
+def _checked(model: object) -> tuple[int, dict[str, JsonElement]]:
+    """Return how many names an object has at every depth, and the elements in it; refuse what is no data set."""
+    if not isinstance(model, dict):
+        raise DataSetError("an item is no object")
+    names, elements = len(model), {}
+    for key, member in model.items():
+        vr = member.get("vr") if isinstance(member, dict) else None
+        if not isinstance(vr, str) or vr not in VRS or not _KEY.fullmatch(key):
+            raise DataSetError("an element has no valid tag or VR")
+        element: JsonElement = {"vr": vr}
+        contents = [name for name in ("Value", "InlineBinary", "BulkDataURI") if name in member]
+        if len(contents) > 1:
+            raise DataSetError(f"element {key} has {len(contents)} forms of content")
+        if element["vr"] == "SQ" and contents == ["Value"] and isinstance(member["Value"], list):
+            items: list[JsonValue] = []
+            names += len(member) + sum(_names(other) for name, other in member.items() if name != "Value")
+            for item in member["Value"]:
+                inside, inner = _checked({} if item is None else item)
+                names += inside
+                items.append(inner)
+            element["Value"] = items
+        else:
+            names += _names(member)
+            _check_content(int(key, 16), member, contents, element)
+        elements[key] = element
+    return names, elements
+
+
+def _check_content(tag: int, member: dict[str, Any], contents: list[str], element: JsonElement) -> None:
+    """Copy content into *element* if a data set can hold it: what encodes is right."""
+    if contents == ["BulkDataURI"]:
+        if not isinstance(member["BulkDataURI"], str):
+            raise DataSetError(f"element {tag_text(tag)} refers to bulk data by what is no text")
+        element["BulkDataURI"] = member["BulkDataURI"]
+        return
+    if contents and (element["vr"] == "SQ" or (contents == ["InlineBinary"]) != (element["vr"] in BINARY_VRS)):
+        raise DataSetError(f"element {tag_text(tag)} has the content of another VR")
+    if contents == ["Value"]:
+        element["Value"] = member["Value"]
+    elif contents:
+        element["InlineBinary"] = member["InlineBinary"]
+    if element["vr"] != "SQ":
+        encode_element(tag, element, element["vr"], ("ISO_IR 192",), little_endian=True)
+
+
 def loads_trusted(text: bytes) -> dict[str, JsonElement]:
     """
-    Read JSON text that we wrote ourselves and kept sealed; nothing but its syntax is checked.
+    Read JSON text that we wrote ourselves and kept sealed; nothing but its syntax is checked. For any other: `loads`.
 
     Raises DataSetError when it is no JSON object.
     """

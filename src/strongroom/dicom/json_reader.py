@@ -30,6 +30,7 @@ __all__ = ["Reader", "Scope"]
 MAX_INLINE_VALUES: Final = 64 << 10
 
 _UNDEFINED: Final = 0xFFFFFFFF
+_DELIMITER_GROUP: Final = 0xFFFE
 _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
 _SEQUENCE_END: Final = 0xFFFEE0DD
@@ -98,7 +99,7 @@ class Reader:
 
     def data_set(self, at: int, stop: int, scope: Scope, *, delimited: bool = False) -> int:
         """Read elements into *scope* from *at* until *stop* or, when *delimited*, an item delimiter; return the end."""
-        if scope.depth and scope.explicit and stop - at >= 8:
+        if scope.depth and scope.explicit and scope.little_endian and stop - at >= 8:
             self._turn_implicit(at, scope)
         header = self._explicit_header if scope.explicit else self._implicit_header
         elements, little_endian = scope.elements, scope.little_endian
@@ -110,7 +111,7 @@ class Reader:
             if stop - at < 8:
                 raise DataSetError(f"{stop - at} bytes are left at byte {at}, an element has at least 8")
             tag, vr, length, at = header(at, stop, little_endian)
-            if tag >= _ITEM:
+            if tag >> 16 == _DELIMITER_GROUP:
                 # In an item of defined length the delimiter is superfluous, and taken as its last bytes only.
                 if tag == _ITEM_END and (delimited or (scope.depth and at == stop)):
                     delimited = False
@@ -138,9 +139,9 @@ class Reader:
         So it is inside UN (PS3.5 §6.2.2), and some scanners write it inside other sequences too; as `walk` decides it.
         """
         code = self._data[at + 4 : at + 6]
-        group = _PLAIN[scope.little_endian].unpack_from(self._data, at)[0]
-        if group != 0xFFFE and not (code.isalpha() and code.isupper()):
-            scope.explicit, scope.little_endian = False, True
+        group = _PLAIN[True].unpack_from(self._data, at)[0]
+        if group != _DELIMITER_GROUP and not (code.isalpha() and code.isupper()):
+            scope.explicit = False
 
     def _explicit_header(self, at: int, stop: int, little_endian: bool) -> tuple[int, str, int, int]:  # noqa: FBT001 -- one call for each element
         """Read tag, VR and length of an element in explicit VR (PS3.5 §7.1.2); return them and where its value is."""
@@ -148,9 +149,9 @@ class Reader:
         tag = group << 16 | number
         known = _VR.get(code)
         at += 8
+        if group == _DELIMITER_GROUP:
+            return tag, "", 0, at
         if known is None:
-            if group == 0xFFFE:
-                return tag, "", _PLAIN[little_endian].unpack_from(self._data, at - 8)[2], at
             # A VR of a later edition has the long form (PS3.5 §6.2); what stands for no VR has a 16-bit length.
             if not (code.isalpha() and code.isupper()) and code not in _NO_VR:
                 raise DataSetError(f"element {tag_text(tag)} has no VR before byte {at}")

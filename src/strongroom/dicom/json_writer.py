@@ -90,7 +90,10 @@ class Writer:
         """Encode items of defined length (PS3.5 §7.5.2)."""
         order = "<" if self._little_endian else ">"
         out: list[bytes] = []
-        for item in element.get("Value") or ():
+        items = element.get("Value", [])
+        if not isinstance(items, list):
+            raise DataSetError(f"element {tag_text(tag)} has no list of items")
+        for item in items:
             if item is not None and not isinstance(item, dict):
                 raise DataSetError(f"element {tag_text(tag)} has an item that is no data set")
             raw = self.data_set(item or {}, depth + 1)  # type: ignore[arg-type] # checked element by element

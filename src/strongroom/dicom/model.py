@@ -14,6 +14,7 @@ from typing import Final, final
 from strongroom.dicom import charset
 from strongroom.dicom.header import Header
 from strongroom.dicom.json import JsonElement, element_to_json
+from strongroom.dicom.values import decode_values
 from strongroom.errors import DataSetError
 
 __all__ = [
@@ -236,21 +237,29 @@ def describe(header: Header, level: Level) -> dict[str, JsonElement]:
     were too long to be captured are left out.
     """
     character_sets = header.character_set
-    explicit, little_endian = header.explicit, header.little_endian
-    elements = header.elements
+    little_endian = header.little_endian
+    value = header.elements.value
     described: dict[str, JsonElement] = {}
     for tag, vr in TAGS[level].items():
-        raw = elements.value(tag)
+        raw = value(tag)
         if raw is None:
             continue
+        if vr == "SQ":
+            described[f"{tag:08X}"] = _sequence(header, tag, raw, character_sets)
+            continue
         actual = _written_vr(header, tag, vr) if vr == "US" else vr
-        try:
-            described[f"{tag:08X}"] = element_to_json(
-                tag, actual, raw, character_sets, explicit=explicit, little_endian=little_endian
-            )
-        except DataSetError:
-            described[f"{tag:08X}"] = {"vr": actual}
+        values = decode_values(raw, actual, character_sets, little_endian=little_endian)
+        described[f"{tag:08X}"] = {"vr": actual, "Value": values} if values else {"vr": actual}
     return described
+
+
+def _sequence(header: Header, tag: int, raw: bytes, character_sets: tuple[str, ...]) -> JsonElement:
+    try:
+        return element_to_json(
+            tag, "SQ", raw, character_sets, explicit=header.explicit, little_endian=header.little_endian
+        )
+    except DataSetError:
+        return {"vr": "SQ"}
 
 
 def _written_vr(header: Header, tag: int, vr: str) -> str:

@@ -212,16 +212,21 @@ def encode_element(
     try:
         if vr in BINARY_VRS:
             return _encode_binary(element, vr, little_endian=little_endian)
-        values = element.get("Value")
-        if not values:
-            return b""
-        if vr in _NUMBERS:
-            return _encode_numbers(values, vr, little_endian=little_endian)
-        if vr == "AT":
-            return _encode_tags(values, little_endian=little_endian)
-        return _encode_text(values, vr, character_sets)
+        return _encode_values(element.get("Value", []), vr, character_sets, little_endian=little_endian)
     except (ValueError, TypeError, AttributeError, OverflowError, struct.error, binascii.Error) as error:
         raise DataSetError(f"element {tag_text(tag)} has a value its VR does not allow") from error
+
+
+def _encode_values(values: list[JsonValue], vr: str, character_sets: tuple[str, ...], *, little_endian: bool) -> bytes:
+    if not isinstance(values, list):
+        raise TypeError("not a list of values")
+    if not values:
+        return b""
+    if vr in _NUMBERS:
+        return _encode_numbers(values, vr, little_endian=little_endian)
+    if vr == "AT":
+        return _encode_tags(values, little_endian=little_endian)
+    return _encode_text(values, vr, character_sets)
 
 
 def _encode_binary(element: JsonElement, vr: str, *, little_endian: bool) -> bytes:
