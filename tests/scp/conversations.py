@@ -8,13 +8,16 @@ on a real connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from strongroom.scp import extended_answers, supported
 from strongroom.transport.conversation import Conversation
+from strongroom.transport.link import Link, Opening
 from strongroom.upper_layer import (
+    DEFAULT_LIMITS,
     AssociateAccept,
     AssociateRequest,
+    Association,
     Role,
     RoleSelection,
     SopClassExtended,
@@ -29,7 +32,7 @@ HIGH = 65_536
 class Pipe(asyncio.Transport):
     """One direction of the link, seen by who writes into it."""
 
-    def __init__(self, ours: Conversation) -> None:
+    def __init__(self, ours: Link) -> None:
         super().__init__()
         self.ours = ours
         self.other: Pipe
@@ -92,6 +95,9 @@ class Pipe(asyncio.Transport):
     def set_write_buffer_limits(self, high=None, low=None) -> None:
         pass
 
+    def get_write_buffer_size(self) -> int:
+        return len(self._waiting)
+
     def get_extra_info(self, name, default=None):
         return default
 
@@ -102,12 +108,31 @@ class Pipe(asyncio.Transport):
                 asyncio.get_running_loop().call_soon(side.ours.connection_lost, None)
 
 
-def join(ours: Conversation, theirs: Conversation) -> None:
-    """Put the link between two conversations."""
+def join(request: AssociateRequest) -> tuple[Link, Link]:
+    """The two ends of a connection over which *request* is on its way."""
+    loop = asyncio.get_running_loop()
+    opening = Opening(request, lambda _transport: None)
+    ours = Link(Association(Role.REQUESTOR, DEFAULT_LIMITS), loop=loop, opening=opening)
+    theirs = Link(Association(Role.ACCEPTOR, DEFAULT_LIMITS), loop=loop)
     left, right = Pipe(ours), Pipe(theirs)
     left.other, right.other = right, left
-    ours.connection_made(left)
     theirs.connection_made(right)
+    ours.connection_made(left)
+    return ours, theirs
+
+
+async def established(
+    request: AssociateRequest, answer: Callable[[AssociateRequest], AssociateAccept]
+) -> tuple[Conversation, Conversation]:
+    """Both ends of an association: who asked, and who answered with *answer*."""
+    ours, theirs = join(request)
+    asked = await theirs.opened()
+    assert isinstance(asked, AssociateRequest)
+    accept = answer(asked)
+    theirs.send(accept)
+    accepted = await ours.opened()
+    assert isinstance(accepted, AssociateAccept)
+    return Conversation(ours, accepted), Conversation(theirs, accept)
 
 
 async def associate(
@@ -116,23 +141,18 @@ async def associate(
     *,
     roles: tuple[RoleSelection, ...] = (),
     extended: tuple[SopClassExtended, ...] = (),
-) -> tuple[Conversation, Conversation, AssociateAccept]:
-    """An association as a door makes it: proposed, answered by what *session* may use; client, server, answer."""
-    client, server = Conversation(Role.REQUESTOR), Conversation(Role.ACCEPTOR)
-    client.propose(
-        AssociateRequest(
-            "STRONGROOM",
-            "CALLER",
-            number_contexts(contexts),
-            "1.2.3",
-            role_selections=roles,
-            sop_class_extended=extended,
-        )
+) -> tuple[Conversation, Conversation]:
+    """An association as a door makes it: proposed, and answered by what *session* may use; client and server."""
+    request = AssociateRequest(
+        "STRONGROOM",
+        "CALLER",
+        number_contexts(contexts),
+        "1.2.3",
+        role_selections=roles,
+        sop_class_extended=extended,
     )
-    join(client, server)
-    client.begin()
-    request = await server.requested()
-    accept = negotiate(request, supported(session), sop_class_extended=extended_answers(request.sop_class_extended))
-    server.accept(accept)
-    await client.established()
-    return client, server, accept
+
+    def answer(asked: AssociateRequest) -> AssociateAccept:
+        return negotiate(asked, supported(session), sop_class_extended=extended_answers(asked.sop_class_extended))
+
+    return await established(request, answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from scp.conversations import associate, join
+from scp.conversations import associate, established
 from scp.world import (
     CT,
     ECHO,
@@ -34,9 +34,10 @@ from strongroom.dimse import (
     DataFragment,
     MessageReceived,
 )
+from strongroom.errors import RemoteProtocolError
 from strongroom.scp import Provider
 from strongroom.transport.conversation import Conversation
-from strongroom.upper_layer import AssociateRequest, Role, RoleSelection, SopClassExtended, Support, negotiate
+from strongroom.upper_layer import AssociateRequest, RoleSelection, SopClassExtended, Support, negotiate
 
 CONTEXTS = [
     (ECHO, (IMPLICIT,)),
@@ -58,12 +59,8 @@ class Association:
         self.provider = Provider(ae_title="STRONGROOM", outbound=outbound)
 
     async def __aenter__(self):
-        self.client, self.server, self.accept = await associate(
-            self.session, CONTEXTS, roles=self.roles, extended=self.extended
-        )
-        self.task = asyncio.create_task(
-            self.provider.serve(self.server, self.session, extended=self.accept.sop_class_extended)
-        )
+        self.client, self.server = await associate(self.session, CONTEXTS, roles=self.roles, extended=self.extended)
+        self.task = asyncio.create_task(self.provider.serve(self.server, self.session))
         return self
 
     async def __aexit__(self, kind, error, trace) -> None:
@@ -102,13 +99,8 @@ class Receiver:
         self.tasks: list[asyncio.Task] = []
 
     async def connect(self, destination: Destination, contexts) -> Conversation:
-        ours, theirs = Conversation(Role.REQUESTOR), Conversation(Role.ACCEPTOR)
-        ours.propose(AssociateRequest(destination.ae_title, "STRONGROOM", contexts, "1.2.3"))
-        join(ours, theirs)
-        ours.begin()
-        request = await theirs.requested()
-        theirs.accept(negotiate(request, {CT: Support((EXPLICIT,))}))
-        await ours.established()
+        request = AssociateRequest(destination.ae_title, "STRONGROOM", contexts, "1.2.3")
+        ours, theirs = await established(request, lambda asked: negotiate(asked, {CT: Support((EXPLICIT,))}))
         self.tasks.append(asyncio.create_task(self._serve(theirs)))
         return ours
 
@@ -206,7 +198,7 @@ async def test_an_abort_while_matches_stream_frees_the_worker() -> None:
     for study in range(1, 3001):
         archive.keep(image(1, study=study))
     session = Session(archive)
-    client, server, _ = await associate(session, CONTEXTS)
+    client, server = await associate(session, CONTEXTS)
     serving = asyncio.create_task(Provider(ae_title="STRONGROOM", outbound=None).serve(server, session))
     request = CFindRequest(message_id=9, affected_sop_class_uid=STUDY_FIND)
     await client.send(FIND_ID, request, identifier(QueryRetrieveLevel="STUDY", PatientName=""))
@@ -214,7 +206,7 @@ async def test_an_abort_while_matches_stream_frees_the_worker() -> None:
     await client.abort()
     (outcome,) = await asyncio.gather(serving, return_exceptions=True)
 
-    assert type(outcome).__name__ == "ConnectionLost"
+    assert isinstance(outcome, RemoteProtocolError)
     assert session.queries_closed == 1
 
 
@@ -223,20 +215,20 @@ async def test_a_sender_that_aborts_inside_a_data_set_leaves_nothing() -> None:
     """D01: a C-STORE that had begun is abandoned, so that the trail can record the failure."""
     archive = Archive()
     session = Session(archive)
-    client, server, _ = await associate(session, CONTEXTS)
+    client, server = await associate(session, CONTEXTS)
     serving = asyncio.create_task(Provider(ae_title="STRONGROOM", outbound=None).serve(server, session))
     request = CStoreRequest(message_id=1, affected_sop_class_uid=CT, affected_sop_instance_uid="1.2.3.1.1.1")
 
     async def half():
         yield bytes(300_000)
-        await until(lambda: server.bytes_received > 100_000)
-        client.abort_now()
-        yield b""
+        yield bytes(300_000)
+        await until(lambda: session.deposits)
+        raise RuntimeError("the scanner broke")
 
     await asyncio.gather(client.send(CT_ID, request, half()), return_exceptions=True)
     (outcome,) = await asyncio.gather(serving, return_exceptions=True)
 
-    assert type(outcome).__name__ == "ConnectionLost"
+    assert isinstance(outcome, RemoteProtocolError)
     assert archive.instances == {}
     assert archive.diary == [("abandoned", "1.2.3.1.1.1", "interrupted")]
 

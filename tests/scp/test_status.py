@@ -14,14 +14,21 @@ from strongroom.dimse.status import Category, category
 from strongroom.scp.errors import BrokenOffError, IdentifierError
 from strongroom.scp.status import TABLE, answer_to, answerable, comment_on
 
-EXACT = ("strongroom.errors", "strongroom.scp", "strongroom.dimse", "strongroom.upper_layer", "strongroom.archive")
+EXACT = ("strongroom.errors", "strongroom.scp", "strongroom.dimse", "strongroom.archive", "strongroom.transport")
 """Where every kind of error needs a row of its own; below these a more special error may answer like what it derives from."""
 
 
+NEVER_MET = ("app", "cli", "console", "delivery", "dicomweb", "exposure")
+"""The floors above and beside: nothing of theirs can come up through a provider."""
+
+
 def load_everything() -> None:
-    """Import every module, so that every subclass is there to be walked."""
-    for module in pkgutil.walk_packages(strongroom.__path__, "strongroom."):
-        if not module.name.endswith("__main__"):
+    """Import every module that a provider stands on, so that every subclass is there to be walked."""
+    for top in pkgutil.iter_modules(strongroom.__path__, "strongroom."):
+        if top.name.split(".")[1] in NEVER_MET:
+            continue
+        package = importlib.import_module(top.name)
+        for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{top.name}."):
             importlib.import_module(module.name)
 
 
@@ -31,7 +38,7 @@ def subclasses(of: type) -> set[type]:
         cls
         for child in of.__subclasses__()
         for cls in {child, *subclasses(child)}
-        if cls.__module__.startswith("strongroom.")
+        if cls.__module__.startswith("strongroom.") and cls.__module__.split(".")[1] not in NEVER_MET
     }
 
 

@@ -35,7 +35,7 @@ from strongroom.errors import (
 from strongroom.scp import Provider
 from strongroom.scp.exchange import DEFAULT_LIMITS, Limits
 from strongroom.scp.ports import Query, Recipient, Target
-from strongroom.upper_layer.events import PDV, AcceptedContext
+from strongroom.upper_layer.events import PDV, AcceptedContext, AssociateAccept
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -268,6 +268,7 @@ class Session:
     ae_title: str = "CALLER"
     deposit_fault: StrongroomError | None = None
     queries_closed: int = 0
+    deposits: int = 0
     queries: list[Query] = field(default_factory=list)
 
     def may(self, action: str) -> bool:
@@ -280,6 +281,7 @@ class Session:
 
     def deposit(self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Deposit:
         self._require("deposit")
+        self.deposits += 1
         return Deposit(self.archive, sop_class_uid, sop_instance_uid, transfer_syntax_uid, self.deposit_fault)
 
     async def query(self, query: Query):
@@ -341,6 +343,7 @@ class End:
 
     def __init__(self, contexts: list[AcceptedContext], fragment: int = 64) -> None:
         self.contexts = {context.id: context for context in contexts}
+        self.negotiated = AssociateAccept("STRONGROOM", "CALLER", (), "1.2.3")
         self.fragment = fragment
         self.other: End
         self.aborted = False
@@ -379,6 +382,11 @@ class End:
             if isinstance(event, MessageReceived) and isinstance(event.message, CCancelRequest):
                 self._cancelled.add(event.message.message_id_being_responded_to)
             self._inbox.put_nowait(event)
+
+    @property
+    def over(self):
+        """Whether either side has aborted."""
+        return "aborted" if self.aborted or self.other.aborted else None
 
     def cancelled(self, message_id: int) -> bool:
         return message_id in self._cancelled

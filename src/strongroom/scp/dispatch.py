@@ -8,7 +8,6 @@ association.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, Generic, final
 
 from strongroom.dimse import (
@@ -41,7 +40,6 @@ from strongroom.scp.move import Moves, move
 from strongroom.scp.ports import Conversation, DestinationT, InstanceT, Outbound, Session
 from strongroom.scp.storage import store
 from strongroom.scp.verification import verify
-from strongroom.upper_layer.events import SopClassExtended
 
 _ResponseClass = (
     type[CEchoResponse] | type[CStoreResponse] | type[CFindResponse] | type[CGetResponse] | type[CMoveResponse]
@@ -69,16 +67,14 @@ class Provider(Generic[DestinationT]):
         self,
         conversation: Conversation,
         session: Session[InstanceT, DestinationT],
-        *,
-        extended: Iterable[SopClassExtended] = (),
     ) -> None:
         """
-        Answer requests until the peer releases the association; *extended* are our answers to extended negotiation.
+        Answer requests until the peer releases the association.
 
         Raises RemoteProtocolError or OSError when the association ended otherwise, or when the peer broke a rule that
         no status exists for; whoever runs this aborts it then.
         """
-        combined = combined_date_time(extended)
+        combined = combined_date_time(conversation.negotiated.sop_class_extended)
         try:
             while (event := await conversation.receive()) is not None:
                 if not isinstance(event, MessageReceived):

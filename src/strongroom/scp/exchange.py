@@ -41,7 +41,7 @@ DEFAULT_LIMITS: Final = Limits()
 class Exchange:
     """One request and what its answer needs."""
 
-    __slots__ = ("_cancelled", "context", "conversation", "limits", "request", "unread")
+    __slots__ = ("context", "conversation", "limits", "request", "unread")
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class Exchange:
         self.limits = limits
         self.unread = has_data_set
         """True while fragments of the request's data set are to come."""
-        self._cancelled = False
 
     def cancelled(self, message_id: int) -> bool:
-        """Whether the request has been cancelled; the conversation says so once, this says so from then on."""
-        self._cancelled = self._cancelled or self.conversation.cancelled(message_id)
-        return self._cancelled
+        """Whether the request has been cancelled; raises RemoteProtocolError when there is nobody left to ask."""
+        if self.conversation.over is not None:
+            raise RemoteProtocolError("the association ended while its request was being answered")
+        return self.conversation.cancelled(message_id)
 
     async def fragment(self) -> DataFragment:
         """Return the next fragment of the data set; ask only while `unread`."""

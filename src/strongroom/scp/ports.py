@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from strongroom.archive import Query, Recipient, Root, Target
 from strongroom.dicom.json import JsonElement
 from strongroom.dimse import DataFragment, Message, MessageReceived
-from strongroom.upper_layer.events import AcceptedContext, PresentationContext
+from strongroom.upper_layer.events import AcceptedContext, AssociateAccept, PresentationContext
 
 if TYPE_CHECKING:
     from strongroom import archive
@@ -182,8 +182,16 @@ class Conversation(Protocol):
     def contexts(self) -> Mapping[int, AcceptedContext]:
         """What was agreed on, by presentation context ID."""
 
+    @property
+    def negotiated(self) -> AssociateAccept:
+        """The acceptor's answer to the association request."""
+
+    @property
+    def over(self) -> object | None:
+        """Why it has ended other than by a release, None while it stands."""
+
     async def receive(self) -> MessageReceived | DataFragment | None:
-        """The next event, None once the peer has released the association."""
+        """The next event, None once the peer has released; the view of a fragment lives until the next call."""
 
     async def send(
         self, context_id: int, message: Message, data: bytes | AsyncIterable[bytes | memoryview] | None = None, /
@@ -191,7 +199,7 @@ class Conversation(Protocol):
         """Send a message and its data set."""
 
     def cancelled(self, message_id: int, /) -> bool:
-        """Whether a C-CANCEL for *message_id* has come since this was asked last; raises when the association ended."""
+        """Whether a C-CANCEL for the unanswered request *message_id* has come."""
 
     async def release(self) -> None:
         """End the association in order."""

@@ -13,6 +13,7 @@ from typing import Final, final
 from strongroom import errors
 from strongroom.dimse import status
 from strongroom.scp.errors import BrokenOffError, IdentifierError
+from strongroom.transport import ends
 
 
 @final
@@ -28,6 +29,12 @@ class Answer:
 
 _FAILURE: Final = Answer(
     status.PROCESSING_FAILURE, status.CANNOT_UNDERSTAND, status.CANNOT_UNDERSTAND, "The archive could not process this"
+)
+_UNREACHED: Final = Answer(
+    status.PROCESSING_FAILURE,
+    status.CANNOT_UNDERSTAND,
+    status.UNABLE_TO_PERFORM_SUBOPERATIONS,
+    "The receiver could not be reached",
 )
 _DENIED: Final = Answer(status.NOT_AUTHORIZED, status.NOT_AUTHORIZED, status.NOT_AUTHORIZED, "Not authorized")
 
@@ -70,6 +77,11 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
         status.OUT_OF_RESOURCES, status.OUT_OF_RESOURCES, status.UNABLE_TO_PERFORM_SUBOPERATIONS, "Out of resources"
     ),
     errors.HomeInUseError: _FAILURE,
+    # Only an association of ours meets these, and a move counts them as failed sub-operations.
+    ends.AssociationEndedError: _UNREACHED,
+    ends.AssociationRejectedError: _UNREACHED,
+    ends.PeerIdentityError: _UNREACHED,
+    ends.ForbiddenAddressError: _UNREACHED,
     errors.ConflictError: Answer(
         status.DUPLICATE_SOP_INSTANCE, status.CANNOT_UNDERSTAND, status.CANNOT_UNDERSTAND, "Contradicts what is there"
     ),
