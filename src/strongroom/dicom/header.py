@@ -26,9 +26,9 @@ _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _STUDY_INSTANCE_UID: Final = 0x0020000D
 _PIXEL_REPRESENTATION: Final = 0x00280103
 _HEADER: Final = 12  # bytes of the longest element header
-_PIECE: Final = 1 << 20  # what is walked at once, so that the marks of one step stay few whatever is fed
+_PIECE: Final = 1 << 20  # what is walked and captured at once, so that the marks of one step stay few whatever is fed
 _MAX_STRETCHES: Final = 3
-# Two different values of one of these make two instances out of one, depending on who reads it.
+_MAX_IDENTIFYING: Final = 1024
 _IDENTIFYING: Final = frozenset(
     {_SPECIFIC_CHARACTER_SET, 0x00080016, 0x00080018, 0x00100020, 0x00100021, _STUDY_INSTANCE_UID, 0x0020000E}
 )
@@ -246,10 +246,12 @@ class HeaderReader:
     __slots__ = (
         "_capture",
         "_disorder",
+        "_doubtful",
         "_duplicates",
         "_inflater",
         "_length",
         "_limits",
+        "_piece",
         "_study",
         "_syntax",
         "_walker",
@@ -264,11 +266,13 @@ class HeaderReader:
         self._limits = limits
         self._inflater = Inflater(limits) if syntax.deflated else None
         self._walker = Walker(explicit=syntax.explicit, little_endian=syntax.little_endian, limits=limits)
+        self._piece = min(_PIECE, limits.max_captured // 4)
         self._where: dict[int, Mark] = {}
         self._capture = _Capture(limits)
         self._length = 0
         self._disorder = 0
         self._duplicates = 0
+        self._doubtful: list[tuple[Mark, Mark]] = []  # identifying elements that stand twice
         self._study: str | None = None
 
     @property
@@ -286,11 +290,11 @@ class HeaderReader:
         if self._inflater is not None:
             for piece in self._inflater.feed(view):
                 self._walk(piece)
-        elif size <= _PIECE:
+        elif size <= self._piece:
             self._walk(view)
         else:
-            for start in range(0, size, _PIECE):
-                self._walk(view[start : start + _PIECE])
+            for start in range(0, size, self._piece):
+                self._walk(view[start : start + self._piece])
 
     def finish(self) -> Header:
         """Return the header; raise DataSetError when the data set is not structurally whole (I4)."""
@@ -300,6 +304,7 @@ class HeaderReader:
         self._index(self._walker.finish())
         syntax = self._syntax
         stretches = [(start, bytes(buffer)) for start, buffer in self._capture.stretches]
+        self._check_doubtful(stretches)
         return Header(
             transfer_syntax_uid=syntax.uid,
             encoding_uid=EXPLICIT_VR_LITTLE_ENDIAN if syntax.deflated else syntax.uid,
@@ -313,6 +318,14 @@ class HeaderReader:
             disorder=self._disorder,
             duplicates=self._duplicates,
         )
+
+    def _check_doubtful(self, stretches: Sequence[tuple[int, bytes | bytearray]]) -> None:
+        """Two values of what identifies the instance would make two instances of it, depending on who reads it."""
+        for earlier, later in self._doubtful:
+            tag = later[0]
+            first, second = (Elements({tag: mark}, stretches, _MAX_IDENTIFYING).value(tag) for mark in (earlier, later))
+            if first is None or first != second:
+                raise StructureFault("what identifies the instance stands twice, differently", later[2], tag)
 
     def _elements(self, stretches: Sequence[tuple[int, bytes | bytearray]]) -> Elements:
         return Elements(self._where, stretches, self._limits.max_captured_value)
@@ -341,7 +354,9 @@ class HeaderReader:
                 ):  # otherwise it is the mark of a sequence that has ended
                     self._duplicates += 1
                     if tag in _IDENTIFYING:
-                        raise StructureFault("what identifies the instance stands twice", mark[2], tag)
+                        self._doubtful.append((earlier, mark))
                 where[tag] = mark
+            if len(self._doubtful) > len(_IDENTIFYING):
+                raise StructureFault("what identifies the instance stands many times", marks[-1][2])
         if len(where) > self._limits.max_top_level_elements:
             raise LimitExceeded("max_top_level_elements", self._limits.max_top_level_elements, len(where))

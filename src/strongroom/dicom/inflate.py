@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Inflater"]
 
 _PIECE: Final = 256 * 1024  # inflated bytes in memory at a time
+_MAX_BEHIND: Final = 4096  # what may stand behind the deflated stream: padding of the largest usual block
 _INPUT: Final = 64 * 1024  # zlib copies what it has not used yet at each call, so it gets little at once
 
 
@@ -21,11 +22,12 @@ _INPUT: Final = 64 * 1024  # zlib copies what it has not used yet at each call, 
 class Inflater:
     """Inflates one data set piece by piece."""
 
-    __slots__ = ("_inflate", "_limits", "taken", "written")
+    __slots__ = ("_behind", "_inflate", "_limits", "taken", "written")
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._limits = limits
+        self._behind = bytearray()
         self.taken = 0
         self.written = 0
 
@@ -40,15 +42,24 @@ class Inflater:
             yield piece
         if not self._inflate.eof:
             raise DataSetError(f"the deflated data set is cut off after {self.taken} bytes")
+        # The standard pads to an even length with one zero byte, writers of blocks with more of them; and some write
+        # the end of a gzip file: a checksum, and the length of what was deflated.
+        behind = bytes(self._behind)
+        gzip_end = len(behind) in (8, 9) and int.from_bytes(behind[4:8], "little") == self.written & 0xFFFFFFFF
+        if behind.strip(b"\0") and not (gzip_end and not behind[8:].strip(b"\0")):
+            raise self._too_much()
+
+    def _too_much(self) -> DataSetError:
+        return DataSetError(f"{len(self._behind)} bytes or more stand behind the end of the deflated data set")
 
     def _feed(self, view: bytes | memoryview) -> Iterator[bytes]:
         self.taken += len(view)
         waiting: bytes | memoryview = view
         while len(waiting):
             if self._inflate.eof:
-                # The standard pads to an even length with one zero byte, writers of blocks with more of them.
-                if bytes(waiting).strip(b"\0"):
-                    raise DataSetError(f"{len(waiting)} bytes stand behind the end of the deflated data set")
+                self._behind += waiting
+                if len(self._behind) > _MAX_BEHIND:
+                    raise self._too_much()
                 return
             piece = self._inflated(waiting)
             waiting = self._inflate.unused_data or self._inflate.unconsumed_tail

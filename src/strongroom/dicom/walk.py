@@ -185,15 +185,10 @@ class Walker:
         """
         if self._fault is not None:
             raise self._fault
-        size = len(view)
-        if size <= self._skip:
-            self._skip -= size
-            self.offset += size
-            return []
         marks: list[Mark] = []
         try:
-            if self.offset + size > self._limits.max_data_set_length:
-                raise LimitExceeded("max_data_set_length", self._limits.max_data_set_length, self.offset + size)
+            if self.offset + len(view) > self._limits.max_data_set_length:
+                raise LimitExceeded("max_data_set_length", self._limits.max_data_set_length, self.offset + len(view))
             self._take(view, marks)
         except DataSetError as fault:
             self._fault = fault
@@ -418,11 +413,10 @@ class Walker:
         frame = self._frame
         if vr not in _MAY_BE_UNDEFINED:
             raise StructureFault("a value of undefined length is no sequence and no encapsulated data", value, tag)
-        shown = (tag, "SQ", value, length) if vr == "UN" else mark
-        if self._nested or not self._stack:
-            marks.append(shown)
         if not self._stack:
-            self._opened = shown
+            self._opened = mark
+        if self._nested or not self._stack:
+            marks.append(mark)
         end = _ENDLESS if length == UNDEFINED else value + length
         self._check_child(end if end != _ENDLESS else value, value, tag)
         if self.depth >= self._limits.max_depth:
@@ -455,7 +449,7 @@ class Walker:
             )
         elif not self._stack and self._opened is not None and self._opened[3] == UNDEFINED:
             tag, vr, value, _ = self._opened
-            marks.append((tag, vr, value, offset - value))
+            marks.append((tag, "SQ" if vr == "UN" else vr, value, offset - value))
 
     def _unusual(self, tag: int, previous: int, offset: int) -> None:
         """Note what is remarkable about a tag out of order, or from Pixel Data on."""
@@ -466,7 +460,8 @@ class Walker:
             if tag >> 16 in _FOREIGN_GROUPS:
                 # Written into a file behind its File Meta Information it would be read as a part of that.
                 raise StructureFault("an element of the message or the file stands in the data set", offset, tag)
-            self.disorder += 1
+            if previous != _BEFORE_DATA_SET:
+                self.disorder += 1
         if tag in PIXEL_DATA_TAGS and self.pixel_data_offset is None:
             self.pixel_data_offset = offset
 
