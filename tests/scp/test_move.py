@@ -28,6 +28,7 @@ from scp.world import (
     until,
 )
 from strongroom.dimse import CCancelRequest, CMoveRequest, CStoreRequest, CStoreResponse, DataFragment, MessageReceived
+from strongroom.errors import RemoteProtocolError
 from strongroom.scp import Limits
 from strongroom.upper_layer.events import AcceptedContext
 
@@ -415,3 +416,25 @@ def test_the_standard_classes_used_here_are_storage() -> None:
     from strongroom.dicom.uid import STORAGE_SOP_CLASSES
 
     assert {CT, MR} <= STORAGE_SOP_CLASSES
+
+
+@aio
+async def test_a_waiting_move_ends_with_its_requestor() -> None:
+    """A move that waits for its turn does not outlive the association that asked for it."""
+    archive, receiver = filled(1), Receiver()
+    receiver.gate = asyncio.Event()
+    first = peer_of(archive, receiver, limits=Limits(moves_per_destination=1))
+    second = peer_of(archive, receiver)
+    second._provider = first._provider
+    async with first, second:
+        waiting = asyncio.create_task(Mover(first).move(**STUDY))
+        await until(lambda: receiver.associations)
+        request = CMoveRequest(message_id=3, affected_sop_class_uid=STUDY_MOVE, move_destination="READER")
+        await second.client.send(1, request, identifier(**STUDY))
+        await second.client.abort()
+        with pytest.raises(RemoteProtocolError):
+            await second.task
+        receiver.gate.set()
+        await waiting
+
+    assert len(receiver.taken) == 1
