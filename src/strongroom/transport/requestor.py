@@ -1,0 +1,151 @@
+"""
+Associations that we ask for (PS3.8 §7.1): connect, TLS, negotiate, and hand over a conversation.
+
+The rule of this file: where a fingerprint is expected nothing is sent before the peer has shown that certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+from strongroom.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from strongroom.transport.conversation import Conversation
+from strongroom.transport.ends import Ended, PeerIdentityError
+from strongroom.transport.link import Link, Opening
+from strongroom.transport.pacing import DEFAULT_DEADLINES, Deadlines
+from strongroom.transport.tls import fingerprint
+from strongroom.upper_layer import (
+    DEFAULT_LIMITS,
+    AssociateAccept,
+    AssociateRequest,
+    Association,
+    Limits,
+    PresentationContext,
+    Role,
+)
+
+SHUTDOWN_SECONDS: Final = 2.0
+"""How long a peer gets to answer the end of TLS."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """Where to call, and who has to answer there."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    """None means plain text."""
+    server_name: str | None = None
+    """The name the certificate is checked for, where *tls* checks names; *host* unless given."""
+    fingerprint: str | None = None
+    """SHA-256 (hex) of the one certificate the peer has to show."""
+
+
+def association_request(
+    *, called: str, calling: str, contexts: Iterable[PresentationContext], max_pdu_length: int | None = None
+) -> AssociateRequest:
+    """Make an ordinary request; role selections and the rest are added with `dataclasses.replace`."""
+    request = AssociateRequest(
+        called_ae_title=called,
+        calling_ae_title=calling,
+        presentation_contexts=tuple(contexts),
+        implementation_class_uid=IMPLEMENTATION_CLASS_UID,
+        implementation_version_name=IMPLEMENTATION_VERSION_NAME,
+    )
+    return request if max_pdu_length is None else replace(request, max_pdu_length=max_pdu_length)
+
+
+async def connect(
+    callee: Callee,
+    request: AssociateRequest,
+    *,
+    deadlines: Deadlines = DEFAULT_DEADLINES,
+    limits: Limits = DEFAULT_LIMITS,
+    announce: Callable[[tuple[str, int]], None] | None = None,
+) -> Conversation:
+    """
+    Open an association.
+
+    *announce* is told the address and port we call from before the peer can see them; the connection is then bound to
+    the called address, so this is for own doors only. Raises OSError (TimeoutError and ssl.SSLError are kinds of it),
+    PeerIdentityError, AssociationRejectedError, AssociationEndedError.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(deadlines.handshake_seconds):
+        connected = await _open_socket(loop, callee, announce)
+    link = Link(
+        Association(Role.REQUESTOR, limits),
+        loop=loop,
+        deadlines=deadlines,
+        connected=connected,
+        opening=Opening(request, lambda transport: _check_identity(transport, callee.fingerprint)),
+    )
+    try:
+        if callee.tls is None:
+            await loop.create_connection(lambda: link, sock=connected)
+        else:
+            await loop.create_connection(
+                lambda: link,
+                sock=connected,
+                ssl=callee.tls,
+                server_hostname=callee.server_name or callee.host,
+                ssl_handshake_timeout=deadlines.handshake_seconds,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+    except BaseException:
+        connected.close()
+        raise
+    try:
+        accept = await link.opened()
+    except BaseException:
+        link.abort(Ended.ABORTED)
+        raise
+    assert isinstance(accept, AssociateAccept)
+    return Conversation(link, accept)
+
+
+async def _open_socket(
+    loop: asyncio.AbstractEventLoop, callee: Callee, announce: Callable[[tuple[str, int]], None] | None
+) -> socket.socket:
+    """Connect to the first address that answers."""
+    found = await loop.getaddrinfo(callee.host, callee.port, type=socket.SOCK_STREAM)
+    last: OSError | None = None
+    for family, kind, protocol, _, address in found:
+        connected = socket.socket(family, kind, protocol)
+        try:
+            connected.setblocking(False)  # noqa: FBT003 -- the signature of the standard library
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if announce is not None:
+                connected.bind((address[0], 0))
+                announce(connected.getsockname()[:2])
+            await loop.sock_connect(connected, address)
+        except OSError as error:
+            connected.close()
+            last = error
+        except BaseException:
+            connected.close()
+            raise
+        else:
+            return connected
+    raise last or OSError("the name has no address")
+
+
+def _check_identity(transport: asyncio.BaseTransport, expected: str | None) -> None:
+    """Compare the certificate the peer has proved with the one it has to have."""
+    if expected is None:
+        return
+    secured = transport.get_extra_info("ssl_object")
+    shown = None if secured is None else secured.getpeercert(binary_form=True)
+    if shown is None or not hmac.compare_digest(fingerprint(shown), expected.lower()):
+        raise PeerIdentityError("the peer does not show the certificate it is registered with")
+
+
+__all__ = ["SHUTDOWN_SECONDS", "Callee", "association_request", "connect"]
