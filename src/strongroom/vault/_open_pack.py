@@ -44,7 +44,7 @@ NO_KEY = bytes(ID_LENGTH)
 class OpenPack:
     """One pack and the place where its next record goes. Its lock lets one thread write and another fill ahead."""
 
-    __slots__ = ("allocated", "dirty", "end", "entries", "file", "group", "header", "lock")
+    __slots__ = ("allocated", "closed", "dirty", "end", "entries", "file", "group", "header", "lock")
 
     def __init__(self, file: File, header: PackHeader, end: int, entries: list[Entry]) -> None:
         self.file = file
@@ -53,6 +53,7 @@ class OpenPack:
         self.entries = entries
         self.group = end  # where the group of records begins that the next flush makes durable
         self.dirty = False
+        self.closed = False
         self.allocated = file.size()
         self.lock = threading.Lock()
 
@@ -118,6 +119,8 @@ class OpenPack:
         """Write *length* zeros in front of the records, durably; what is appended meanwhile waits little."""
         for _ in range(0, length, _FILL):
             with self.lock:
+                if self.closed:
+                    return
                 self.file.pwrite((bytes(_FILL),), self.allocated)
                 self.allocated += _FILL
         self.file.fdatasync()
@@ -125,6 +128,7 @@ class OpenPack:
     def close_for_good(self) -> None:
         """Write the index behind the records, cut the zeros off, make it durable."""
         with self.lock:
+            self.closed = True
             payload = encode_index(self.entries)
             header = RecordHeader(Kind.INDEX, self.header.pack_id, NO_KEY, len(payload), 0, self.group)
             buffers = encode_record(header, (payload,), b"")

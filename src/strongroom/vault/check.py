@@ -17,7 +17,7 @@ from enum import Enum, unique
 from typing import final
 
 from strongroom.errors import IntegrityError, NotFound
-from strongroom.vault._layout import FIRST_RECORD, Entry, Kind, decode_index, decode_pack_header
+from strongroom.vault._layout import END, FIRST_RECORD, Entry, Kind, decode_end, decode_index, decode_pack_header
 from strongroom.vault._walk import Found, Gap, checksum_fits, record_at, walk
 from strongroom.vault.blob import Location
 from strongroom.vault.pack import Vault
@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def where(self) -> str:
-        """Where it is, for a person."""
+        """Say where, for a person."""
         return f"pack {self.pack} at {self.offset}"
 
 
@@ -78,6 +78,7 @@ def check_pack(vault: Vault, number: int, *, read: bool = False) -> Iterator[Fin
     header = decode_pack_header(file.pread(FIRST_RECORD, 0))
     if header.number != number:
         yield Finding(FindingKind.DAMAGED_PACK, number, 0, f"its header says it is pack {header.number}")
+    index_offset = None if stop is not None else decode_end(file.pread(END, max(0, file.size() - END)))
     listed: list[Entry] | None = None
     stands: list[Entry] = []
     gaps: list[Gap] = []
@@ -88,6 +89,8 @@ def check_pack(vault: Vault, number: int, *, read: bool = False) -> Iterator[Fin
             continue
         fits = not (read or found.kind is Kind.INDEX) or checksum_fits(file, found)
         if found.kind is Kind.INDEX:
+            if found.offset != index_offset:
+                continue  # left by a closing that a crash kept from its end
             payload = file.pread(found.sealed_length, found.trailer_offset - found.sealed_length)
             listed = decode_index(payload) if fits else None
             continue

@@ -78,6 +78,7 @@ class Vault:
         self._leased = 0
         self._most_leased = leases
         self._lock = threading.Lock()
+        self._turning = threading.Lock()  # who takes up the next pack
         medium.make_directory(root)
         self._last = 0
         self.torn: tuple[Torn, ...] = ()
@@ -95,9 +96,10 @@ class Vault:
         length = sum(
             aligned(RECORD_HEADER + sum(map(len, record.sealed)) + len(record.trailer) + FOOTER) for record in records
         )
-        pack = self._main
-        if pack is None or (pack.end > FIRST_RECORD and pack.end + length > self._pack_bytes):
-            pack = self._next_main()
+        with self._turning:
+            pack = self._main
+            if pack is None or (pack.end > FIRST_RECORD and pack.end + length > self._pack_bytes):
+                pack = self._next_main()
         return pack.append(records)
 
     def flush(self) -> None:
@@ -215,7 +217,9 @@ class Vault:
         pack = self._main
         try:
             if pack is None:
-                self._main = self._next_main()
+                with self._turning:
+                    if self._main is None:
+                        self._next_main()
                 return True
             missing = min(self._pack_bytes, pack.end + LEAST_AHEAD) - pack.allocated
             if missing > 0:
@@ -279,8 +283,7 @@ class Vault:
         pack.close_for_good()
         self._rename_closed(number)
         with self._lock:
-            self._open.pop(number, None)
-            self._files[number] = pack.file
+            self._open.pop(number, None)  # whoever reads from it now keeps its file; the last one closes it
 
     def _rename_closed(self, number: int) -> None:
         self._medium.rename(self._name(number, is_open=True), self._name(number, is_open=False))
@@ -309,7 +312,7 @@ class Vault:
         recovered = recover(file, number)
         self.torn += recovered.torn
         pack = OpenPack(file, header, recovered.end, recovered.entries)
-        if recovered.closed or recovered.torn or pack.end >= self._pack_bytes:
+        if recovered.closing or recovered.torn or pack.end >= self._pack_bytes:
             # On a full disk it stays as it is until the next start: it can be read, and is not written to.
             with suppress(OutOfResources):
                 if recovered.closed:

@@ -35,11 +35,16 @@ class Torn:
 @final
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What `recover` found in an open pack; *closed*: its index is written already and only its name is the old one."""
+    """
+    What `recover` found in an open pack.
+
+    *closing*: it was being closed, no record goes into it any more; *closed*: only its name and the zeros are left to do.
+    """
 
     entries: list[Entry]
     end: int
     torn: tuple[Torn, ...]
+    closing: bool
     closed: bool
 
 
@@ -57,7 +62,8 @@ def recover(file: File, number: int) -> Recovered:
         and checksum_fits(file, last)
     )
     entries = [entry_of(found) for found in stands if isinstance(found, Gap) or found.kind is not Kind.INDEX]
-    return Recovered(entries, aligned(last.end) if last else FIRST_RECORD, torn, closed)
+    closing = len(entries) < len(stands)
+    return Recovered(entries, aligned(last.end) if last else FIRST_RECORD, torn, closing, closed)
 
 
 def entry_of(found: Found | Gap) -> Entry:

@@ -1,0 +1,267 @@
+"""After a crash: every record that was flushed stays, what was torn is named, nothing is taken away."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import pytest
+
+from strongroom.errors import IntegrityError, OutOfResources
+from strongroom.ground.memory import MemoryMedium
+from strongroom.vault.blob import SealedRecord
+from strongroom.vault.check import FindingKind, check
+from strongroom.vault.pack import Vault
+
+FILE = "vault/00000001.open"
+KEY_ID = b"k" * 16
+
+
+def sealed_bytes(seed, length):
+    """Bytes that look sealed."""
+    return hashlib.shake_128(b"%d" % seed).digest(length)
+
+
+def record(seed, length=600):
+    """One record."""
+    return SealedRecord(seed.to_bytes(16, "big"), KEY_ID, [sealed_bytes(seed, length)], b"label of %d" % seed)
+
+
+def filled(count=4, length=600):
+    """A vault in memory with flushed records, and where they are."""
+    medium = MemoryMedium()
+    vault = Vault(medium)
+    kept = []
+    for seed in range(count):
+        made = record(seed, length)
+        kept.append((made, vault.append([made])[0]))
+        vault.flush()
+    return medium, vault, kept
+
+
+def as_found(content):
+    """A medium with one open pack of this content."""
+    medium = MemoryMedium()
+    medium.make_directory("vault")
+    medium.overwrite(FILE, content)
+    return medium
+
+
+def assert_kept(vault, kept):
+    """Every kept record is read and walked, and no byte anywhere is called wrong that is not in a known tear."""
+    for made, location in kept:
+        assert vault.read(location) == b"".join(made.sealed)
+    walked = [stored.blob_id for pack in vault.packs() for stored in vault.records(pack)]
+    assert walked[: len(kept)] == [made.blob_id for made, _ in kept]
+    return walked
+
+
+@pytest.mark.parametrize("ahead", [True, False], ids=["zeros behind", "file ends"])
+def test_torn_tail_at_every_length(ahead):
+    """However much of the last record reached the disk, all before it stays, the tear is named, and work goes on."""
+    medium, vault, kept = filled(3)
+    start = len(medium.content(FILE))
+    vault.append([record(9, 1100)])
+    whole = medium.content(FILE)
+    stop = len(whole.rstrip(b"\0"))
+    assert stop - start > 1150
+    for length in range(start, stop):
+        found = as_found(whole[:length] + (bytes(len(whole) + 4096 - length) if ahead else b""))
+        again = Vault(found)
+        assert_kept(again, kept)
+        if length == start:
+            assert again.torn == ()
+        else:
+            (torn,) = again.torn
+            assert (torn.pack, torn.offset, torn.by_crash) == (1, start, True)
+            assert 0 < torn.length <= length - start
+            assert again.packs() == [1]
+            assert again.open_packs() == []
+        assert list(check(again, read=True)) == []
+        again.append([record(10)])
+        again.flush()
+        assert assert_kept(Vault(found.power_cut()), kept)[len(kept) :] == [record(10).blob_id]
+
+
+def test_whole_tail_is_kept():
+    """A record that reached the disk whole before the crash stays, also when the padding behind it did not."""
+    medium, vault, kept = filled(3)
+    vault.append([record(9, 1100)])
+    whole = medium.content(FILE)
+    for length in range(len(whole.rstrip(b"\0")), len(whole) + 1):
+        again = Vault(as_found(whole[:length]))
+        assert again.torn == ()
+        assert len(assert_kept(again, kept)) == 4
+
+
+def test_torn_bytes_stay_where_they_are():
+    """Recovery takes no byte away: what was torn is still there for whoever wants to look."""
+    medium, vault, _ = filled(3)
+    start = len(medium.content(FILE))
+    vault.append([record(9, 3000)])
+    content = medium.content(FILE)[: start + 2000]
+    found = as_found(content)
+    Vault(found)
+
+    assert found.content("vault/00000001.pack")[: len(content)] == content
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sectors_in_any_order(seed):
+    """Any subset of the last group's sectors may have arrived: what was flushed stays, the rest is never taken for whole."""
+    drawn = random.Random(seed)
+    medium, vault, kept = filled(3)
+    vault.append([record(20 + n, 900) for n in range(4)])
+
+    def keep(_name, offset, data):
+        assert offset % 512 == 0
+        sectors = [data[start : start + 512] for start in range(0, len(data), 512)]
+        return b"".join(sector if drawn.random() < 0.7 else bytes(len(sector)) for sector in sectors)
+
+    again = Vault(medium.power_cut(keep))
+    walked = assert_kept(again, kept)
+    for pack in again.packs():
+        for stored in again.records(pack):
+            assert again.read(stored.location) == sealed_bytes(
+                int.from_bytes(stored.blob_id, "big"), stored.location.length
+            )
+    assert list(check(again, read=True)) == []
+    assert len(walked) >= 3
+
+
+def test_lease_torn_at_any_length():
+    """A crash during a long record leaves a tear and everything that was finished before."""
+    medium = MemoryMedium()
+    vault = Vault(medium)
+    first = vault.lease(b"F" * 16, KEY_ID)
+    first.write([sealed_bytes(1, 5000)])
+    location = first.finish(b"label")
+    vault.flush()
+    start = len(medium.content(FILE))
+    second = vault.lease(b"S" * 16, KEY_ID)
+    second.write([sealed_bytes(2, 2_500_000)])
+    second.finish(b"label")
+    whole = medium.content(FILE)
+    stop = len(whole.rstrip(b"\0"))
+    frames = [start, start + 64, start + 64 + 24 + (1 << 20), stop - 24]
+    lengths = {at + more for at in frames for more in (0, 1, 2, 23, 24, 25, 63, 64, 65, 500)} | {stop - 1}
+    for length in sorted(length for length in lengths if start <= length < stop):
+        for ahead in (b"", bytes(100_000)):
+            found = as_found(whole[:length] + ahead)
+            again = Vault(found)
+            assert again.read(location) == sealed_bytes(1, 5000)
+            assert [stored.blob_id for stored in again.records(1)] == [b"F" * 16]
+            assert [torn.by_crash for torn in again.torn] == [True] * (length > start)
+            assert list(check(again, read=True)) == []
+
+
+def test_damage_is_not_called_a_tear():
+    """A flipped bit in the header of a flushed record with others behind it is damage; the others stay."""
+    medium, _, kept = filled(4)
+    medium.corrupt(FILE, kept[1][1].offset + 10)
+    again = Vault(medium)
+
+    (torn,) = again.torn
+    assert (torn.offset, torn.by_crash) == (kept[1][1].offset, False)
+    for number in (0, 2, 3):
+        assert again.read(kept[number][1]) == b"".join(kept[number][0].sealed)
+    with pytest.raises(IntegrityError):
+        again.read(kept[1][1])
+
+
+def test_damaged_newest_record_is_kept():
+    """Bit rot in the newest record is no tear: it stays in its place, and `check` names it."""
+    medium, _, kept = filled(4)
+    medium.corrupt(FILE, kept[3][1].offset + 100)
+    again = Vault(medium)
+
+    assert again.torn == ()
+    assert len(list(again.records(1))) == 4
+    (finding,) = check(again, read=True)
+    assert (finding.kind, finding.blob_id) == (FindingKind.DAMAGED_RECORD, kept[3][0].blob_id)
+
+
+def test_hole_in_a_flushed_record_with_more_behind_it():
+    """A sector lost from a record that was flushed before others is damage, and its bytes stay."""
+    medium, _, kept = filled(4, 3000)
+    content = bytearray(medium.content(FILE))
+    offset = kept[1][1].offset
+    content[offset + 512 : offset + 1024] = bytes(512)
+    again = Vault(as_found(bytes(content)))
+
+    assert again.torn == ()
+    assert [finding.blob_id for finding in check(again, read=True)] == [kept[1][0].blob_id]
+
+
+def test_crash_while_a_pack_is_made():
+    """A pack that never got its header is removed and named."""
+    for content in (b"", b"SRpk", bytes(512), bytes(8 << 10)):
+        medium = as_found(content)
+        vault = Vault(medium)
+        assert [torn.pack for torn in vault.torn] == [1]
+        assert vault.packs() == []
+        vault.append([record(1)])
+        vault.flush()
+        assert vault.packs() == [2]
+
+
+def test_crash_at_any_point_of_closing():
+    """A pack whose closing was cut anywhere is closed at the next start with all its records."""
+    medium, vault, kept = filled(4)
+    end = len(medium.content(FILE))
+    vault._close_for_good(vault._main)
+    closed = medium.content("vault/00000001.pack")
+    for length in range(end, len(closed) + 1, 3):
+        for ahead in (b"", bytes(9000)):
+            found = as_found(closed[:length] + ahead)
+            again = Vault(found)
+            assert_kept(again, kept)
+            assert list(check(again, read=True)) == []
+            if length > end:
+                assert found.listing("vault") == ["00000001.pack"]
+    found = as_found(closed + bytes(5000))
+    assert Vault(found).torn == ()
+    assert found.content("vault/00000001.pack") == closed
+
+
+def test_recovery_of_recovery():
+    """A crash in the middle of recovery, again and again, loses nothing."""
+    medium, vault, kept = filled(3)
+    start = len(medium.content(FILE))
+    vault.append([record(9, 3000)])
+    found = as_found(medium.content(FILE)[: start + 2000])
+    for _ in range(3):
+        cut = found.power_cut()
+        Vault(cut)
+        written = cut.content("vault/00000001.pack")
+        found = as_found(written[:-40])
+    again = Vault(found)
+
+    assert_kept(again, kept)
+    assert list(check(again, read=True)) == []
+
+
+def test_full_disk_at_start_still_reads():
+    """When there is no room to close a torn pack its records are read all the same, and it is closed at a later start."""
+    medium, vault, kept = filled(3)
+    start = len(medium.content(FILE))
+    vault.append([record(9, 3000)])
+    found = as_found(medium.content(FILE)[: start + 2000])
+    found.capacity = found.size(FILE)
+    again = Vault(found)
+    assert_kept(again, kept)
+    with pytest.raises(OutOfResources):
+        again.append([record(10)])
+    found.capacity = None
+
+    assert_kept(Vault(found), kept)
+    assert found.listing("vault") == ["00000001.pack"]
+
+
+def test_foreign_pack_is_refused():
+    """A pack under another number's name is refused."""
+    medium, _, _ = filled(1)
+    medium.rename(FILE, "vault/00000005.open")
+
+    with pytest.raises(IntegrityError, match="holds pack 1"):
+        Vault(medium)
