@@ -38,7 +38,7 @@ class Recovered:
     """
     What `recover` found in an open pack.
 
-    *closing*: it was being closed, no record goes into it any more; *closed*: only its name and the zeros are left to do.
+    *closing*: it was being closed, no record goes into it; *closed*: only its name and the zeros are left to do.
     """
 
     entries: list[Entry]
