@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
 import random
 
 import pytest
 
 from strongroom.errors import IntegrityError, OutOfResources
-from strongroom.ground.memory import MemoryMedium
+from strongroom.ground.medium import DiskMedium, MemoryMedium
 from strongroom.vault.blob import SealedRecord
 from strongroom.vault.check import FindingKind, check
 from strongroom.vault.pack import Vault
@@ -256,6 +258,36 @@ def test_full_disk_at_start_still_reads():
 
     assert_kept(Vault(found), kept)
     assert found.listing("vault") == ["00000001.pack"]
+
+
+@pytest.mark.parametrize("after", [1, 7, 20])
+def test_kill_in_the_middle_of_writing(tmp_path, after):
+    """A process killed with kill -9 while it writes leaves every record it had acknowledged, bit for bit."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        vault = Vault(DiskMedium(tmp_path / "home"), pack_bytes=300_000)
+        for seed in itertools.count():
+            vault.append([record(seed, 20_000)])
+            vault.flush()
+            os.write(tell, seed.to_bytes(4, "big"))
+    os.close(tell)
+    acknowledged = [int.from_bytes(os.read(told, 4), "big") for _ in range(after)]
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    while more := os.read(told, 4):
+        acknowledged.append(int.from_bytes(more, "big"))
+    os.close(told)
+    medium = DiskMedium(tmp_path / "home")
+    vault = Vault(medium, pack_bytes=300_000)
+    found = {stored.blob_id: vault.read(stored.location) for pack in vault.packs() for stored in vault.records(pack)}
+
+    assert acknowledged == list(range(len(acknowledged)))
+    for seed in acknowledged:
+        assert found[seed.to_bytes(16, "big")] == sealed_bytes(seed, 20_000)
+    assert list(check(vault, read=True)) == []
+    vault.close()
+    medium.close()
 
 
 def test_foreign_pack_is_refused():
