@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pydicom
+from hypothesis import strategies as st
 
 from strongroom.dicom.part10 import FileMeta, Part10Reader
 from strongroom.errors import DataSetError
@@ -200,6 +201,27 @@ def _encode_items(sequence: Sequence, uid: str, *, stream: bool) -> tuple[bytes,
     if sequence.undefined or (stream and sequence.items):
         return b"".join(out) + struct.pack(order + "HHI", 0xFFFE, 0xE0DD, 0), 0xFFFFFFFF
     return b"".join(out), sum(map(len, out))
+
+
+# Numbers of whole units, whose bytes can change places; text and bytes of any length, odd ones included.
+TEXT = st.sampled_from(["LO", "CS", "UI", "UT", "PN", "OB", "UN", "ST"])
+NUMBERS = st.sampled_from([("US", 2), ("SL", 4), ("FD", 8), ("AT", 2), ("OW", 2), ("OF", 4), ("OV", 8), ("SV", 8)])
+PLAIN = st.tuples(TEXT, st.binary(max_size=40))
+COUNTED = st.tuples(NUMBERS, st.binary(max_size=6)).map(lambda made: (made[0][0], made[1] * made[0][1]))
+
+
+@st.composite
+def trees(draw, depth: int = 0):
+    """Draw the elements of a data set or item: private tags, so that no dictionary decides anything."""
+    elements = []
+    for number in range(draw(st.integers(0 if depth else 1, 4))):
+        tag = 0x00111000 + depth * 0x00100000 + number
+        if depth < 3 and draw(st.integers(0, 3)) == 0:
+            items = tuple(draw(trees(depth + 1)) for _ in range(draw(st.integers(0, 3))))
+            elements.append(Sequence(tag, items, draw(st.booleans()), draw(st.booleans())))
+        else:
+            elements.append(Leaf(tag, *draw(st.one_of(PLAIN, COUNTED))))
+    return tuple(elements)
 
 
 def nest(depth: int, uid: str, *, undefined: bool) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dicom_corpus as corpus
-from dicom_corpus import BIG, EXPLICIT, IMPLICIT, Leaf, Sequence
+from dicom_corpus import BIG, EXPLICIT, IMPLICIT, Leaf
 from strongroom.dicom.limits import LimitExceeded, Limits
 from strongroom.dicom.walk import (
     ITEM,
@@ -38,6 +38,7 @@ def item(body: bytes, length: bytes | None = None) -> bytes:
 
 
 def walk(pieces, uid: str = EXPLICIT, *, nested: bool = True, limits: Limits | None = None) -> list[Mark]:
+    """Walk to the end; return all marks."""
     walker = Walker(
         explicit=uid != IMPLICIT, little_endian=uid != BIG, nested=nested, **({"limits": limits} if limits else {})
     )
@@ -46,26 +47,6 @@ def walk(pieces, uid: str = EXPLICIT, *, nested: bool = True, limits: Limits | N
 
 
 # ---------------------------------------------------------------- every tree
-
-TEXT = st.sampled_from(["LO", "CS", "UI", "UT", "PN", "OB", "UN", "ST"])
-# Numbers of whole units, whose bytes can change places; text and bytes of any length, odd ones included.
-NUMBERS = st.sampled_from([("US", 2), ("SL", 4), ("FD", 8), ("AT", 2), ("OW", 2), ("OF", 4), ("OV", 8)])
-PLAIN = st.tuples(TEXT, st.binary(max_size=40)).map(lambda made: (made[0], made[1]))
-COUNTED = st.tuples(NUMBERS, st.binary(max_size=6)).map(lambda made: (made[0][0], made[1] * made[0][1]))
-
-
-@st.composite
-def trees(draw, depth: int = 0):
-    """Draw the elements of a data set or item: private tags, so that no dictionary decides anything."""
-    elements = []
-    for number in range(draw(st.integers(0 if depth else 1, 4))):
-        tag = 0x00111000 + depth * 0x00100000 + number
-        if depth < 3 and draw(st.integers(0, 3)) == 0:
-            items = tuple(draw(trees(depth + 1)) for _ in range(draw(st.integers(0, 3))))
-            elements.append(Sequence(tag, items, draw(st.booleans()), draw(st.booleans())))
-        else:
-            elements.append(Leaf(tag, *draw(st.one_of(PLAIN, COUNTED))))
-    return tuple(elements)
 
 
 def shape(elements) -> list[tuple[object, ...]]:
@@ -95,7 +76,7 @@ def said(marks: list[Mark]) -> list[tuple[object, ...]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(trees(), st.sampled_from([EXPLICIT, BIG]), st.integers(1, 30))
+@given(corpus.trees(), st.sampled_from([EXPLICIT, BIG]), st.integers(1, 30))
 def test_a_tree_is_walked_as_it_was_made(tree, uid: str, step: int) -> None:
     """Defined and undefined lengths, any nesting, both byte orders, any pieces: the marks tell the tree."""
     data = corpus.encode(tree, uid)
@@ -106,7 +87,7 @@ def test_a_tree_is_walked_as_it_was_made(tree, uid: str, step: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(trees(), st.sampled_from([EXPLICIT, BIG, IMPLICIT]))
+@given(corpus.trees(), st.sampled_from([EXPLICIT, BIG, IMPLICIT]))
 def test_a_tree_cut_short_is_refused(tree, uid: str) -> None:
     """Every cut but those between top-level elements is noticed."""
     data = corpus.encode(tree, uid)
@@ -121,7 +102,7 @@ def test_a_tree_cut_short_is_refused(tree, uid: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(trees())
+@given(corpus.trees())
 def test_values_lie_where_the_marks_say(tree) -> None:
     """The offset and length of a mark give the value; a top-level sequence is marked again with its true length."""
     data = corpus.encode(tree, EXPLICIT)
