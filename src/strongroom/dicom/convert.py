@@ -189,6 +189,10 @@ class SyntaxConverter:
         if tag == _PIXEL_DATA and self._unit > 1 and (self._decided(_BITS_ALLOCATED) or 0) > 16:
             # OW is words of 16 bits (PS3.5 §6.2), but others swap the whole cell: a wrong guess would be another dose.
             raise DataSetError("big endian Pixel Data of more than 16 bits allocated is written in two ways")
+        if not self._explicit and length and vr != "UN" and vr_of(tag) == "SQ":
+            raise DataSetError(
+                f"element ({tag >> 16:04X},{tag & 0xFFFF:04X}) is no sequence, which implicit VR cannot say"
+            )
         self._pad = (b" " if vr in _TEXT_VRS else b"\0") if length % 2 else b""
         self._deciding = (tag, bytearray()) if tag in _DECIDING and length == 2 else None
         self._out.append(self._header(tag, vr, length + length % 2))

@@ -12,7 +12,6 @@ What it found is given as marks: plain tuples, because one is made for every ele
 
 from __future__ import annotations
 
-from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
@@ -77,12 +76,10 @@ class StructureFault(DataSetError):  # noqa: N818 -- says what is wrong, like ev
         self.tag = tag
 
 
-class _Kind(IntEnum):
-    """What the bytes of a frame are."""
-
-    ELEMENTS = 0
-    ITEMS = 1
-    FRAGMENTS = 2
+# What the bytes of a frame are. Plain numbers, because members of an Enum are looked up slowly.
+_ELEMENTS: Final = 0
+_ITEMS: Final = 1
+_FRAGMENTS: Final = 2
 
 
 class _Codec(NamedTuple):
@@ -118,7 +115,7 @@ _IMPLICIT_LITTLE: Final = _codec("little", explicit=False)
 class _Frame(NamedTuple):
     """What is being walked: the data set, a sequence, an item or encapsulated fragments."""
 
-    kind: _Kind
+    kind: int
     end: int  # offset, _ENDLESS when a delimiter ends it
     codec: _Codec
 
@@ -158,7 +155,7 @@ class Walker:
         codec = (_EXPLICIT_LITTLE if little_endian else _EXPLICIT_BIG) if explicit else _IMPLICIT_LITTLE
         self._limits = limits
         self._nested = nested
-        self._frame = _Frame(_Kind.ELEMENTS, _ENDLESS, codec)
+        self._frame = _Frame(_ELEMENTS, _ENDLESS, codec)
         self._previous = _BEFORE_DATA_SET  # the last tag of this frame
         self._stack: list[tuple[_Frame, int]] = []
         self._opened: Mark | None = None
@@ -252,10 +249,10 @@ class Walker:
                 continue
             if size - pos < 8:
                 break
-            if frame.kind is _Kind.ELEMENTS:
+            if frame.kind == _ELEMENTS:
                 step = self._explicit if frame.codec.explicit else self._implicit
             else:
-                step = self._items if frame.kind is _Kind.ITEMS else self._fragments
+                step = self._items if frame.kind == _ITEMS else self._fragments
             after = step(buf, pos, base, marks)
             if self.count > self._limits.max_elements:
                 raise LimitExceeded("max_elements", self._limits.max_elements, self.count)
@@ -370,7 +367,7 @@ class Walker:
         self.count += 1
         if self._nested:
             marks.append((ITEM, None, value, length))
-        self._push(_Frame(_Kind.ELEMENTS, end, self._frame.codec))
+        self._push(_Frame(_ELEMENTS, end, self._frame.codec))
         return pos + 8
 
     def _fragments(self, buf: bytes | memoryview, pos: int, base: int, marks: list[Mark]) -> int:
@@ -401,7 +398,7 @@ class Walker:
         """
         offset = base + pos
         kind, end, _ = self._frame
-        wanted = ITEM_DELIMITATION if kind is _Kind.ELEMENTS else SEQUENCE_DELIMITATION
+        wanted = ITEM_DELIMITATION if kind == _ELEMENTS else SEQUENCE_DELIMITATION
         if tag != wanted or not self._stack or end not in (_ENDLESS, offset + 8):
             raise StructureFault("an item, a delimiter or an element stands where it must not", offset, tag)
         self._close(offset, marks)
@@ -425,7 +422,7 @@ class Walker:
         # What is inside UN of undefined length is implicit VR little endian (PS3.5 §6.2.2), but many write explicit VR:
         # the first element of each item decides, as it does in any other item of an explicit data set.
         codec = _EXPLICIT_LITTLE if vr == "UN" else frame.codec
-        self._push(_Frame(_Kind.ITEMS if vr in ("SQ", "UN") else _Kind.FRAGMENTS, end, codec))
+        self._push(_Frame(_ITEMS if vr in ("SQ", "UN") else _FRAGMENTS, end, codec))
         return value - base
 
     def _check_child(self, end: int, offset: int, tag: int) -> None:
@@ -441,12 +438,10 @@ class Walker:
         """End the present frame, whose last byte (or delimiter) lies just before (or at) *offset*."""
         ended = self._frame
         self._frame, self._previous = self._stack.pop()
-        if ended.kind is not _Kind.ELEMENTS:
+        if ended.kind != _ELEMENTS:
             self.depth -= 1
         if self._nested:
-            marks.append(
-                (ITEM_DELIMITATION if ended.kind is _Kind.ELEMENTS else SEQUENCE_DELIMITATION, None, offset, 0)
-            )
+            marks.append((ITEM_DELIMITATION if ended.kind == _ELEMENTS else SEQUENCE_DELIMITATION, None, offset, 0))
         elif not self._stack and self._opened is not None and self._opened[3] == UNDEFINED:
             tag, vr, value, _ = self._opened
             marks.append((tag, "SQ" if vr == "UN" else vr, value, offset - value))
