@@ -85,6 +85,10 @@ class Peer:
     """DER of the client certificate that TLS has verified."""
 
 
+def _nothing_to_undo() -> None:
+    """Do nothing: most handlers hold nothing yet when they answer."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -98,6 +102,8 @@ class Admission:
     most: int | None = None
     """Associations the holder may have at a time, unless the general number is meant."""
     idle_seconds: float | None = None
+    declined: Callable[[], None] = _nothing_to_undo
+    """Called instead of *serve* when there was no room, or the peer had gone."""
 
 
 class Handler(Protocol):

@@ -228,7 +228,10 @@ class Link(asyncio.BufferedProtocol):
         except RemoteProtocolError:
             self._broken()
         if queue:
-            self._pause()
+            if self._release_confirmed is not None:
+                queue.clear()  # whoever releases does not want it any more, and must go on reading
+            else:
+                self._pause()
             self._wake()
         if self._association.closing:
             self._close()
@@ -362,7 +365,7 @@ class Link(asyncio.BufferedProtocol):
         while not queue:
             if self._end is not None:
                 raise self._end
-            if self._peer_released:
+            if self._quietly_over():
                 self._confirm_release()
                 return None
             if self._winding_down and not self._assembler.in_message:
@@ -438,6 +441,7 @@ class Link(asyncio.BufferedProtocol):
             if self._end is not None:
                 raise self._end
             self._release_confirmed = self._loop.create_future()
+            self._queue.clear()
             self._write(self._association.send(ReleaseRequest()))
             self._resume()
             try:
@@ -492,7 +496,7 @@ class Link(asyncio.BufferedProtocol):
     def _quietly_over(self) -> bool:
         """After a release the end of the connection is no news."""
         confirmed = self._release_confirmed
-        return self._peer_released or (confirmed is not None and confirmed.done())
+        return self._peer_released or (confirmed is not None and confirmed.done() and not confirmed.cancelled())
 
     def _close_soon(self) -> None:
         """Let the peer close (PS3.8 table 9-10, Sta13), or close by the deadline."""

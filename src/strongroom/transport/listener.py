@@ -261,23 +261,21 @@ class Listener:
         self, link: Link, request: AssociateRequest, admission: Admission, visitor: _Visitor
     ) -> Admission | None:
         """Give the association its place and say yes to the peer."""
-        reason = self._places.enter(admission.holder, most=admission.most)
-        if reason is None and self._stopping:
-            self._places.leave(admission.holder)
-            reason = Refused.ARCHIVE_FULL
+        reason = Refused.ARCHIVE_FULL if self._stopping else self._places.enter(admission.holder, most=admission.most)
         if reason is not None:
+            admission.declined()
             self._report(visitor, reason)
             await _reject(link, NO_ROOM)
             return None
         try:
             link.send(admission.accept)
-        except StrongroomError:
+        except BaseException as error:
             self._places.leave(admission.holder)
+            admission.declined()
+            if not isinstance(error, AssociationEndedError):
+                raise
             self._report(visitor, Refused.ASSOCIATE_CLOSED)
             return None
-        except BaseException:
-            self._places.leave(admission.holder)
-            raise
         if admission.idle_seconds is not None:
             link.deadlines = replace(link.deadlines, idle_seconds=admission.idle_seconds)
         self._present[link] = Present(
