@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import zlib
 
-import dicom_corpus as corpus
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import dicom_corpus as corpus
 from strongroom.dicom.inflate import Inflater
 from strongroom.dicom.limits import LimitExceeded, Limits
 from strongroom.errors import DataSetError
