@@ -31,6 +31,7 @@ from strongroom.app.operations import operate
 from strongroom.app.selflook import SelfLook
 from strongroom.archive.acts import Note
 from strongroom.errors import ConfigurationError
+from strongroom.ground.allocator import keep_freed_memory
 from strongroom.scp.dispatch import Provider
 from strongroom.transport import tls
 from strongroom.transport.pacing import Deadlines
@@ -42,13 +43,15 @@ from strongroom.upper_layer.events import MAX_PDU_LENGTH
 
 STOP_SECONDS = 10.0
 """What is under way may finish for so long once the end was asked for."""
-PREPARE_SECONDS = 0.25
-"""How often the vault is asked to write zeros ahead: flushing into written blocks takes half as long."""
+PREPARE_SECONDS = 1.0
+"""After so long without a write the vault may write zeros ahead: flushing into written blocks takes half as long, but doing it while
+images come in costs them more than it gains."""
 
 
 def serve_forever(path: Path, *, passphrase_file: Path | None, as_json: bool) -> None:
     """Run the server until SIGTERM or SIGINT."""
     os.umask(0o077)
+    keep_freed_memory()
     # a thread that waits for the interpreter gets it after 0.5 ms instead of 5: flushes end on another thread
     sys.setswitchinterval(0.0005)
     home = open_home(path)
@@ -171,10 +174,13 @@ class Server:
         return [door for door in self._table.values() if door["state"] == "open"]
 
     async def _prepare(self) -> None:
-        """Write zeros ahead of the records while nothing else waits."""
+        """Write zeros ahead of the records while nothing else is going on."""
+        core = self._archive.core
+        more = True
         while True:
-            more = await asyncio.to_thread(self._archive.core.parts.vault.prepare)
             await asyncio.sleep(0.01 if more else PREPARE_SECONDS)
+            idle = asyncio.get_running_loop().time() - core.committer.last_write
+            more = idle > PREPARE_SECONDS and await asyncio.to_thread(core.parts.vault.prepare)
 
     def _announce(self, *, as_json: bool) -> None:
         doors = self.open_doors()

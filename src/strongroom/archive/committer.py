@@ -7,7 +7,7 @@ Order of one group (DESIGN section 4); the keys are in the keyring before a grou
 3. trail     one record per act, flushed
 4. answer    the futures of the group are resolved
 The statements of 2 run while the flush of 1 is under way, but the transaction commits only after it (I2); the commit of 2 and the
-flush of 3 run side by side (docs/decisions/0003). A crash between them leaves rows without their record, or a record without its
+flush of 3 run side by side where there are threads for it (docs/decisions/0003). A crash between them leaves rows without their record, or a record without its
 rows: start-up finds either by the head in the register and says so in the trail (recovery.py).
 """
 
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 MAX_GROUP = 64
 """Works taken into one group: enough that the flushes cost little each, few enough that the first of them does not wait long."""
 MAX_GROUP_BYTES = 64 * 1024 * 1024
+SLOW_SECONDS = 0.05
+"""A group that took longer is not made on the event loop next time: somebody else might be waiting there."""
+SLOW_FOR_SECONDS = 2.0
+MAX_INLINE_BYTES = 8 * 1024 * 1024
 MAX_QUEUED = 4096
 """Works waiting; front doors are held back long before by their own limits, this is the last wall (OutOfResources)."""
 
@@ -88,7 +92,12 @@ class Group:
 
 @final
 class Committer:
-    """Owns the writing side of vault, database and trail; one thread, so that nothing needs a lock."""
+    """
+    Owns the writing side of vault, database and trail; one group at a time, whichever thread makes it.
+
+    A group of one, on a disk that has been quick so far, is made on the event loop itself: waking two threads and the loop again costs a
+    lone sender more than the flushes do (docs/decisions/0004). Everything else, and everything after a slow group, goes to the thread.
+    """
 
     def __init__(self, parts: Parts, loop: asyncio.AbstractEventLoop) -> None:
         self._parts = parts
@@ -97,7 +106,13 @@ class Committer:
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._waiting = 0
+        self._working = threading.Lock()
+        self._slow_until = 0.0
+        self.busy_senders = 0
+        """Deposits under way; more than one make groups worth waiting for."""
         self._closed = False
+        self.last_write = 0.0
+        """The loop's time of the last act that brought bytes: work that can wait keeps away from it."""
 
     def start(self) -> None:
         """Begin taking acts."""
@@ -107,6 +122,10 @@ class Committer:
         """Queue *act* and wait until it is durable; raises what it failed with, and then nothing of it is visible."""
         if self._closed or self._waiting >= MAX_QUEUED:
             raise OutOfResources("the archive is stopping" if self._closed else f"more than {MAX_QUEUED} writes are waiting")
+        if act.size:
+            self.last_write = self._loop.time()
+        if self._is_quick(act):
+            return self._now(act)
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting += 1
         self._queue.put((act, future))
@@ -115,6 +134,34 @@ class Committer:
             return await asyncio.shield(future)
         finally:
             self._waiting -= 1
+
+    def _is_quick(self, act: Act) -> bool:
+        """Whether *act* is made here and now."""
+        return (
+            not self._waiting
+            and self.busy_senders <= 1
+            and act.size <= MAX_INLINE_BYTES
+            and self._loop.time() >= self._slow_until
+            and self._working.acquire(blocking=False)
+        )
+
+    def _now(self, act: Act) -> Any:
+        """Make a group of one on the event loop; the lock is held."""
+        began = self._loop.time()
+        errors: list[BaseException | None] = [None]
+        try:
+            self._make_durable([act], errors, side_by_side=False)
+        except BaseException:
+            self._parts.recorder.forget()
+            raise
+        finally:
+            self._working.release()
+            ended = self._loop.time()
+            if ended - began > SLOW_SECONDS:
+                self._slow_until = ended + SLOW_FOR_SECONDS
+        if errors[0] is not None:
+            raise errors[0]
+        return act.result
 
     async def stop(self) -> None:
         """Finish what is queued, then end the thread."""
@@ -129,7 +176,8 @@ class Committer:
             group: list[tuple[Act, asyncio.Future[Any]]] = []
             more = self._gather(group)
             if group:
-                self._commit(group)
+                with self._working:
+                    self._commit(group)
 
     def _gather(self, group: list[tuple[Act, asyncio.Future[Any]]]) -> bool:
         """Wait for the first act, then take whatever else is there already; False once stopping."""
@@ -150,20 +198,21 @@ class Committer:
         """Make one group durable; an error of the medium fails the whole group, an error of one act only that act."""
         errors: list[BaseException | None] = [None] * len(pairs)
         try:
-            self._make_durable([act for act, _ in pairs], errors)
+            self._make_durable([act for act, _ in pairs], errors, side_by_side=True)
         except BaseException as error:  # noqa: BLE001 -- whatever it is, the callers must hear of it and the thread must live
             self._parts.recorder.forget()
             errors = [error] * len(pairs)
         outcome = [(future, act, error) for (act, future), error in zip(pairs, errors, strict=True)]
         self._loop.call_soon_threadsafe(_resolve, outcome)
 
-    def _make_durable(self, acts: list[Act], errors: list[BaseException | None]) -> None:
+    def _make_durable(self, acts: list[Act], errors: list[BaseException | None], *, side_by_side: bool) -> None:
         """Steps 1 to 3 for one group; fills *errors* for acts that failed alone, raises when the medium failed."""
         parts = self._parts
         group = Group(parts)
         for number, act in enumerate(acts):
             errors[number] = _attempt(act.write, group)
-        flush: Future[None] | None = self._flusher.submit(parts.vault.flush) if group.appended else None
+        start = self._flusher.submit if side_by_side else _at_once
+        pack_flush: Future[None] | None = start(parts.vault.flush) if group.appended else None
         try:
             with parts.database.transaction() as connection:
                 group.connection = connection
@@ -171,13 +220,14 @@ class Committer:
                 messages = [message for act, error in zip(acts, errors, strict=True) if error is None for message in act.records(group)]
                 if messages:
                     heads.save(connection, parts.trail.append(messages), group.instance_ids)
-                if flush is not None:
-                    flush.result()
-                trail_flush = self._flusher.submit(parts.trail.flush)
+                if pack_flush is not None:
+                    pack_flush.result()
+                trail_flush = start(parts.trail.flush) if messages else None
         finally:
-            if flush is not None:
-                wait([flush])
-        trail_flush.result()
+            if pack_flush is not None:
+                wait([pack_flush])
+        if trail_flush is not None:
+            trail_flush.result()
 
     def _index(self, acts: list[Act], group: Group, errors: list[BaseException | None]) -> None:
         """Step 2, each act in a savepoint of its own."""
@@ -188,6 +238,16 @@ class Committer:
                     if errors[number] is not None:
                         self._parts.recorder.forget()
                         raise _AloneError
+
+
+def _at_once(flush: Callable[[], None]) -> Future[None]:
+    """Run *flush* here, in the form of something that was started elsewhere."""
+    done: Future[None] = Future()
+    try:
+        done.set_result(flush())
+    except BaseException as error:  # noqa: BLE001 -- raised again by whoever asks for the result
+        done.set_exception(error)
+    return done
 
 
 class _AloneError(Exception):

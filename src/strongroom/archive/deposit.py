@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from strongroom.access.policy import Actor
     from strongroom.archive.core import Core
     from strongroom.dicom.header import Header
+    from strongroom.dicom.model import Identity
     from strongroom.ground.keyring import DataKey
     from strongroom.vault.pack import Lease
 
@@ -85,6 +86,7 @@ class Deposit:
         self._sealed_bytes = 0
         self._lease: Lease | None = None
         self._done = False
+        core.committer.busy_senders += 1
 
     def feed(self, fragment: memoryview) -> None:
         """Take the next bytes of the data set; the view may be reused by the caller afterwards."""
@@ -126,12 +128,18 @@ class Deposit:
     async def finish(self) -> Receipt:
         """Close the data set, check it, and make it durable; see the class for what it raises."""
         self._done = True
-        header: Header | None = None
+        try:
+            return await self._finish()
+        finally:
+            self._core.committer.busy_senders -= 1
+
+    async def _finish(self) -> Receipt:
+        whole: tuple[Header, Identity] | None = None
         fault: StrongroomError | None = self._fault
         if self._reader is not None:
             try:
                 header = self._reader.finish()
-                self._check(header)
+                whole = header, self._check(identify(header))
             except (DataSetError, MismatchError) as error:
                 fault = error
         try:
@@ -140,8 +148,8 @@ class Deposit:
             if fault is not None:
                 await self._quarantine(fault)
                 raise fault
-            assert header is not None
-            return await self._commit(header)
+            assert whole is not None
+            return await self._commit(*whole)
         except BaseException:
             await self._drop_lease()
             raise
@@ -151,21 +159,22 @@ class Deposit:
         if self._done:
             return
         self._done = True
+        self._core.committer.busy_senders -= 1
         await self._drop_lease()
         message = recording.interrupted_deposit(
             self._core.parts, self._actor, self._key_study or "", self._sop_class_uid, self._sop_instance_uid, reason
         )
         await self._core.committer.submit(Note((message,)))
 
-    def _check(self, header: Header) -> None:
+    def _check(self, identity: Identity) -> Identity:
         """Compare the data set with the request (PS3.4 B.2.3): the same SOP class and instance, and a study and series to file it under."""
-        identity = identify(header)
         if not identity.sop_instance_uid or not identity.study_instance_uid or not identity.series_instance_uid:
             raise DataSetError("the data set lacks a SOP Instance, Study or Series Instance UID")
         for asked, found in ((self._sop_instance_uid, identity.sop_instance_uid), (self._sop_class_uid, identity.sop_class_uid)):
             if asked and asked != found:
                 raise MismatchError("SOP class or instance UID of the data set differ from those of the request")
         self._sop_instance_uid, self._sop_class_uid = identity.sop_instance_uid, identity.sop_class_uid
+        return identity
 
     def _begin(self, key: DataKey, study: str | None) -> None:
         self._key, self._key_study = key, study
@@ -235,8 +244,7 @@ class Deposit:
             quarantine=quarantine,
         )
 
-    async def _commit(self, header: Header) -> Receipt:
-        identity = identify(header)
+    async def _commit(self, header: Header, identity: Identity) -> Receipt:
         if self._key_study != identity.study_instance_uid:
             assert self._key is not None
             await asyncio.to_thread(self._core.parts.keyring.assign, self._key.key_id, identity.study_instance_uid)
