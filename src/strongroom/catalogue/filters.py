@@ -6,7 +6,7 @@ A key the level does not have is no condition: it is answered empty (PS3.4 C.4.1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -114,10 +114,10 @@ def keys_of(query: Query, checked: Mapping[str, JsonElement]) -> dict[str, Key]:
 
 
 def conditions(
-    query: Query, checked: Mapping[str, JsonElement], keys: Mapping[str, Key], scope: Scope
+    query: Query, checked: Mapping[str, JsonElement], keys: Mapping[str, Key], scope: Scope, done: Iterable[str] = ()
 ) -> Iterator[Condition]:
-    """Every condition an entity has to fulfil."""
-    done: set[str] = set()
+    """Every condition an entity has to fulfil, but for the keys already *done* otherwise."""
+    done = set(done)
     if query.combined_datetime:
         for date, time in _TIME_OF_DATE.items():
             joined = _joined(keys.get(date), keys.get(time))

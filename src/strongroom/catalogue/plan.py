@@ -9,7 +9,7 @@ smallest part is walked; only when no key has an index is the table itself read 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import apsw
@@ -18,12 +18,11 @@ from strongroom.catalogue.condition import TRUE, Condition, every
 from strongroom.catalogue.filters import Key, date_matches
 from strongroom.catalogue.folding import name_groups, range_of
 from strongroom.catalogue.matching import Prefix, name_patterns, prefix_of, uid_matches
-from strongroom.catalogue.query import Query
 from strongroom.catalogue.rows import select
 from strongroom.catalogue.scope import Scope
 from strongroom.dicom.model import Level
 
-__all__ = ["Pass", "passes"]
+__all__ = ["Pass", "key_walk", "uid_walk"]
 
 PROBE: Final = 1_000
 """Index entries counted at most before an index is chosen: about 50 microseconds."""
@@ -51,6 +50,8 @@ class Pass:
     seek: Condition = TRUE
     low: Condition = TRUE
     covered: Condition = TRUE
+    probed: str = ""
+    """The index alone, when *start* joins it to its table: what a probe counts."""
 
 
 @final
@@ -99,32 +100,18 @@ _UIDS: Final = (
     (Level.SERIES, "0020000E", "series INDEXED BY series_by_uid", "series.series_instance_uid", "series.id"),
     (Level.STUDY, "0020000D", "study INDEXED BY study_by_uid", "study.study_instance_uid", "study.id"),
 )
-_MODALITY: Final = "study_modality AS listed CROSS JOIN study ON study.id = listed.study"
-_SENT: Final = "study_source AS listed CROSS JOIN study ON study.id = listed.study"
+_MODALITY: Final = "study_modality AS listed"
+_SENT: Final = "study_source AS listed"
+_STUDY_OF_LISTED: Final = " CROSS JOIN study ON study.id = listed.study"
 _DEPTHS: Final = {Level.PATIENT: 0, Level.STUDY: 1, Level.SERIES: 2, Level.IMAGE: 3}
 
 
-def passes(
-    connection: apsw.Connection, query: Query, keys: Mapping[str, Key], modalities: Sequence[str], scope: Scope
-) -> Iterator[Pass]:
-    """Choose the walk for *query*; a study that matches has a series of one of *modalities*, unless there are none."""
-    by_uid = _by_uid(query.level, keys, scope)
-    if by_uid is not None:
-        yield from by_uid
-        return
-    best: list[Pass] | None = None
-    fewest = PROBE + 1
-    for candidate in _candidates(query.level, keys, modalities, scope):
-        count = _probe(connection, candidate)
-        if count < fewest:
-            best, fewest = candidate, count
-    table = "patient" if query.level is Level.PATIENT else "study"
-    level = Level.PATIENT if query.level is Level.PATIENT else Level.STUDY
-    yield from best or (Pass(level, table, (f"{table}.id",)),)
+def uid_walk(level: Level, keys: Mapping[str, Key], scope: Scope) -> tuple[str, Iterator[Pass]] | None:
+    """
+    Return the passes for the lowest UID given, and the key they fulfil; None when there is no UID.
 
-
-def _by_uid(level: Level, keys: Mapping[str, Key], scope: Scope) -> Iterator[Pass] | None:
-    """The passes for the lowest UID given; a scope that lists studies gives theirs."""
+    A scope that lists studies gives theirs.
+    """
     for entry, tag, start, column, order in _UIDS:
         if _DEPTHS[entry] > _DEPTHS[level]:
             continue
@@ -136,8 +123,26 @@ def _by_uid(level: Level, keys: Mapping[str, Key], scope: Scope) -> Iterator[Pas
         if asked is not None:
             # Below the level of the UIDs each has many entities: one after the other keeps the index's order.
             chunk = CHUNK if entry is level else 1
-            return _uid_passes(entry, start, column, order, sorted(asked), chunk)
+            return tag, _uid_passes(entry, start, column, order, sorted(asked), chunk)
     return None
+
+
+def key_walk(
+    connection: apsw.Connection, level: Level, keys: Mapping[str, Key], modalities: Sequence[str], scope: Scope
+) -> Iterator[Pass]:
+    """Choose the walk for a search without UIDs; a match has a series of one of *modalities*, unless there are none."""
+    best: list[Pass] = []
+    fewest = PROBE + 1
+    for candidate in _candidates(level, keys, modalities, scope):
+        count = _probe(connection, candidate)
+        if count < fewest:
+            best, fewest = candidate, count
+    if not best:
+        table, entry = ("patient", Level.PATIENT) if level is Level.PATIENT else ("study", Level.STUDY)
+        best = [Pass(entry, table, (f"{table}.id",))]
+    for number, one in enumerate(best):
+        before = every(~earlier.covered for earlier in best[:number])
+        yield replace(one, seek=one.seek & before)
 
 
 def _uid_passes(entry: Level, start: str, column: str, order: str, uids: list[str], chunk: int) -> Iterator[Pass]:
@@ -157,7 +162,8 @@ def _candidates(level: Level, keys: Mapping[str, Key], modalities: Sequence[str]
     if level is not Level.PATIENT:
         device = scope.listed_device
         if device is not None:
-            yield [Pass(Level.STUDY, _SENT, ("listed.study",), seek=Condition("listed.device = ?", (device,)))]
+            seek = Condition("listed.device = ?", (device,))
+            yield [Pass(Level.STUDY, _SENT + _STUDY_OF_LISTED, ("listed.study",), seek, probed=_SENT)]
         if modalities:
             yield from _offered(_modality_passes(modalities, keys.get("00080020")))
     for (of_table, tag), index in _DATES.items():
@@ -166,14 +172,8 @@ def _candidates(level: Level, keys: Mapping[str, Key], modalities: Sequence[str]
 
 
 def _offered(walk: list[Pass] | None) -> Iterator[list[Pass]]:
-    """Several passes of one walk may overlap: each leaves out what those before it covered."""
-    if not walk or len(walk) > MAX_PASSES:
-        return
-    apart: list[Pass] = []
-    for number, one in enumerate(walk):
-        before = every(~earlier.covered for earlier in walk[:number])
-        apart.append(Pass(one.level, one.start, one.order, one.seek & before, one.low, one.covered))
-    yield apart
+    if walk and len(walk) <= MAX_PASSES:
+        yield walk
 
 
 def _probe(connection: apsw.Connection, walk: list[Pass]) -> int:
@@ -182,7 +182,7 @@ def _probe(connection: apsw.Connection, walk: list[Pass]) -> int:
         where = one.seek & one.low
         counted = select(
             connection,
-            f"SELECT count(*) FROM (SELECT 1 FROM {one.start} WHERE {where.sql} LIMIT ?)",  # noqa: S608 -- our text
+            f"SELECT count(*) FROM (SELECT 1 FROM {one.probed or one.start} WHERE {where.sql} LIMIT ?)",  # noqa: S608 -- our text
             (*where.values, PROBE - count),
         )
         count += int(counted[0][0])
@@ -266,5 +266,6 @@ def _modality_passes(modalities: Sequence[str], date: Key | None) -> list[Pass] 
             (modality,),
         )
         seek = Condition("listed.modality = ?", (modality,)) & high
-        walk.append(Pass(Level.STUDY, _MODALITY, ("listed.study_date", "listed.study"), seek, low, covered))
+        order = ("listed.study_date", "listed.study")
+        walk.append(Pass(Level.STUDY, _MODALITY + _STUDY_OF_LISTED, order, seek, low, covered, _MODALITY))
     return walk

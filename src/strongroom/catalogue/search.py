@@ -21,7 +21,7 @@ from strongroom.catalogue import computed
 from strongroom.catalogue.condition import FALSE, Condition, every
 from strongroom.catalogue.filters import Key, conditions, item_positions, keys_of, table_of
 from strongroom.catalogue.instances import InstanceRow, instances
-from strongroom.catalogue.plan import Pass, passes
+from strongroom.catalogue.plan import Pass, key_walk, uid_walk
 from strongroom.catalogue.query import UNIQUE_KEYS, Query, Root, Target, check, levels_down_to
 from strongroom.catalogue.rows import select
 from strongroom.catalogue.scope import Scope
@@ -76,11 +76,16 @@ def search(reader: apsw.Connection, query: Query, scope: Scope) -> Generator[Mat
     """
     checked = check(query)
     keys = keys_of(query, checked)
-    where = every(conditions(query, checked, keys, scope))
+    by_uid = uid_walk(query.level, keys, scope)
+    where = every(conditions(query, checked, keys, scope, () if by_uid is None else by_uid[:1]))
     answer = _Answer(query, checked, keys, scope)
     if scope.nothing or where == FALSE or query.limit == 0:
         return _nothing()
-    return _pages(reader, query, answer, where, passes(reader, query, keys, _modalities(query, checked, keys), scope))
+    if by_uid is not None:
+        walk = by_uid[1]
+    else:
+        walk = key_walk(reader, query.level, keys, _modalities(query, checked, keys), scope)
+    return _pages(reader, query, answer, where, walk)
 
 
 def _nothing() -> Generator[Match]:
