@@ -1,0 +1,1 @@
+"""What `strongroom demo` is made of; imported only when it runs."""
