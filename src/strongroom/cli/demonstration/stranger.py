@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _VERIFICATION: Final = "1.2.840.10008.1.1"
 _PATIENCE_SECONDS: Final = 5.0
 """A refused handshake is recorded just after the connection has gone; look again for so long."""
+_AGAIN_SECONDS: Final = 0.2
 _LAST: Final = "200"
 
 
@@ -107,7 +108,7 @@ async def tour(site: Site, modality: Device, reader: Device) -> list[Attempt]:
             Attempt(
                 f"query every patient (*) as {modality.name}, which may only deposit",
                 "action-not-granted",
-                actor=modality.name,
+                actor=f"device:{modality.name}",
             ),
             lambda _: _query(site, modality),
         ),
@@ -133,6 +134,7 @@ def look_up(site: Site, attempts: list[Attempt]) -> None:
             attempt.record = next((record for record in records if attempt.is_recorded_by(record)), None)
         if all(attempt.record for attempt in attempts) or time.monotonic() > until:
             return
+        time.sleep(_AGAIN_SECONDS)
 
 
 async def _knock(attempt: Attempt, callee: Callee, calling: str) -> str:
