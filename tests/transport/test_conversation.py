@@ -140,7 +140,9 @@ async def test_a_cancel_is_seen_while_answers_are_sent() -> None:
             pending = CEchoResponse(message_id_being_responded_to=message_id, status=PENDING)
             await conversation.send(event.context_id, pending)
             await asyncio.sleep(0)
-        await conversation.send(event.context_id, CEchoResponse(message_id_being_responded_to=message_id, status=0xFE00))
+        await conversation.send(
+            event.context_id, CEchoResponse(message_id_being_responded_to=message_id, status=0xFE00)
+        )
 
     async with house(desk=Desk(hook=answer_for_ever)) as home:
         conversation = await home.call()

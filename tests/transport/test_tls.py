@@ -26,7 +26,14 @@ from transport.world import (
 
 from strongroom.errors import ConfigurationError
 from strongroom.transport.ends import Refused
-from strongroom.transport.tls import Identity, client_context, fingerprint, server_context, unverified_client_context, why
+from strongroom.transport.tls import (
+    Identity,
+    client_context,
+    fingerprint,
+    server_context,
+    unverified_client_context,
+    why,
+)
 
 
 def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.SSLObject]:
@@ -156,7 +163,9 @@ def test_a_caller_that_distrusts_us_is_told_apart() -> None:
     assert why(caught.value) is Refused.PEER_DISTRUSTS_US
 
 
-@pytest.mark.parametrize("first", [b"\x01\x00\x00\x00\x00\xcd\x00\x01\x00\x00ANY-SCP         ", b"GET / HTTP/1.1\r\n\r\n", bytes(64)])
+@pytest.mark.parametrize(
+    "first", [b"\x01\x00\x00\x00\x00\xcd\x00\x01\x00\x00ANY-SCP         ", b"GET / HTTP/1.1\r\n\r\n", bytes(64)]
+)
 def test_plain_text_on_a_tls_door_is_told_apart(first: bytes) -> None:
     """An A-ASSOCIATE-RQ or HTTP in clear text is no TLS."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()

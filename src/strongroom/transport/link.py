@@ -47,6 +47,12 @@ from strongroom.upper_layer import (
     State,
 )
 
+LARGEST_SEGMENT: Final = 65_536
+"""
+More than any TCP segment holds. A sender that has at least so much left of a PDU can send a full segment and is not
+waiting for an acknowledgement: sending it one would cost us more than reading.
+"""
+
 _QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _NO_ABORT: Final = frozenset(
     {State.IDLE, State.AWAITING_ASSOCIATE_RQ, State.AWAITING_TRANSPORT_OPEN, State.AWAITING_TRANSPORT_CLOSE}
@@ -57,6 +63,18 @@ _DROP_SECONDS: Final = 0.5
 """How long a last A-ABORT gets to leave; what the peer still sends meanwhile is not read."""
 
 Received = MessageReceived | DataFragment
+
+
+def acknowledge(connected: socket.socket) -> None:
+    """
+    Send the acknowledgement of what was received now; called after each read that may leave the sender waiting.
+
+    A sender with Nagle's algorithm on waits for it before its next small segment, and the kernel would keep it for
+    40 ms. Linux forgets the option, hence again each time; other systems do not have it.
+    """
+    if _QUICK_ACK is not None:
+        with contextlib.suppress(OSError):
+            connected.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
 @final
@@ -113,11 +131,11 @@ class Link(asyncio.BufferedProtocol):
         connected: socket.socket | None = None,
         opening: Opening | None = None,
     ) -> None:
-        """*connected* is the socket below the transport; *opening* is the requestor's."""
+        """*connected* is the socket to acknowledge on, if no other protocol does that; *opening* the requestor's."""
         self._association = association
         self._loop = loop
         self.deadlines = deadlines
-        self._socket = connected if _QUICK_ACK is not None else None
+        self._socket = connected
         self._opening = opening
         self._transport: asyncio.Transport | None = None
         self._assembler = Assembler()
@@ -169,8 +187,8 @@ class Link(asyncio.BufferedProtocol):
         """Take *nbytes* that were written into the offered buffer; called for every read."""
         self._association.buffer_updated(nbytes)
         self.bytes_received += nbytes
-        if nbytes < self._offered and self._socket is not None:  # else more is waiting and this is called again
-            self._acknowledge(self._socket)
+        if self._socket is not None and 0 < self._offered - nbytes <= LARGEST_SEGMENT:  # 0: called again at once
+            acknowledge(self._socket)
         self._take_events()
 
     def eof_received(self) -> bool:
@@ -204,15 +222,6 @@ class Link(asyncio.BufferedProtocol):
             drained.set_result(None)
 
     # ---------------------------------------------------------------------------------------------------- receiving
-    def _acknowledge(self, connected: socket.socket) -> None:
-        """
-        Send the acknowledgement now: a sender with Nagle's algorithm on waits for it before its next small segment,
-        and the kernel would keep it for 40 ms. Linux forgets the option, hence again after each read.
-        """
-        assert _QUICK_ACK is not None
-        with contextlib.suppress(OSError):
-            connected.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
-
     def _take_events(self) -> None:
         """Take every event there is, and tell who waits."""
         next_event = self._association.next_event
@@ -298,6 +307,7 @@ class Link(asyncio.BufferedProtocol):
             self._write(owed)
         elif self._association.state not in _NO_ABORT:
             self._write(self._association.send(Abort()))
+        self._queue.clear()
         self._finish(Ended.PROTOCOL_ERROR)
         if self._association.state is State.AWAITING_TRANSPORT_CLOSE:
             self._drop_soon()
@@ -461,6 +471,7 @@ class Link(asyncio.BufferedProtocol):
         elif self._close_by is not None:  # it is ending already
             self._finish(code)
             return
+        self._queue.clear()
         self._finish(code)
         self._drop_soon()
 
@@ -485,7 +496,6 @@ class Link(asyncio.BufferedProtocol):
         """Make *code* the end unless there is one; wake everybody who waits."""
         if self._end is None and not self._quietly_over():
             self._end = AssociationEndedError(code, alert=self._alert)
-            self._queue.clear()
         self._wake()
         self.resume_writing()
         self._released()
@@ -558,4 +568,4 @@ class Link(asyncio.BufferedProtocol):
         return Ended.IDLE if now - self._waiting_since >= deadlines.idle_seconds else None
 
 
-__all__ = ["Link", "Opening", "Received"]
+__all__ = ["LARGEST_SEGMENT", "Link", "Opening", "Received", "acknowledge"]

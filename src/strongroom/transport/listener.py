@@ -37,7 +37,7 @@ from strongroom.transport.doors import (
 from strongroom.transport.ends import AssociationEndedError, Ended, Refused
 from strongroom.transport.link import Link
 from strongroom.transport.quotas import Failures, Places, Waiting, source_of
-from strongroom.transport.requestor import SHUTDOWN_SECONDS
+from strongroom.transport.secure import Secure, raw_buffer
 from strongroom.upper_layer import AssociateReject, AssociateRequest, Association, Role
 
 _BACKLOG: Final = 256
@@ -79,6 +79,7 @@ class Listener:
         self._waiting = Waiting(rules.quota)
         self._places = Places(rules.quota)
         self._failures = Failures(rules.quota)
+        self._raw = raw_buffer()
         self._doors: dict[str, _OpenDoor] = {}
         self._present: dict[Link, Present] = {}
         self._visits: set[asyncio.Task[None]] = set()
@@ -115,7 +116,7 @@ class Listener:
 
     def disconnect(self, predicate: Callable[[Present], bool]) -> int:
         """Abort at once every association *predicate* holds for; returns how many (revocation)."""
-        chosen = [link for link, present in self._present.items() if predicate(present)]
+        chosen = [link for link, present in self._present.items() if link.over is None and predicate(present)]
         for link in chosen:
             link.abort(Ended.DISCONNECTED)
         return len(chosen)
@@ -177,7 +178,7 @@ class Listener:
             Association(Role.ACCEPTOR, self._rules.limits),
             loop=loop,
             deadlines=self._rules.deadlines,
-            connected=connected,
+            connected=None if door.encrypted else connected,
         )
         admission: Admission | None = None
         try:
@@ -232,18 +233,13 @@ class Listener:
             if door.tls is None:
                 await loop.connect_accepted_socket(lambda: link, connected)
                 return visitor
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: link,
-                connected,
-                ssl=door.tls,
-                ssl_handshake_timeout=self._rules.deadlines.handshake_seconds,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
+            secure = Secure(link, door.tls, connected, self._raw)
+            await loop.connect_accepted_socket(lambda: secure, connected)
+            await secure.shaken(self._rules.deadlines.handshake_seconds)
         except BaseException:
             connected.close()
             raise
-        secured = transport.get_extra_info("ssl_object")
-        return visitor.proved(secured.getpeercert(binary_form=True))
+        return visitor.proved(secure.info("ssl_object", None).getpeercert(binary_form=True))
 
     async def _fail(self, visitor: _Visitor, reason: Refused | None) -> None:
         """Report a failure, and keep the caller waiting in its place if its source fails often (rule 4)."""
@@ -274,7 +270,7 @@ class Listener:
             admission.declined()
             if not isinstance(error, AssociationEndedError):
                 raise
-            self._report(visitor, Refused.ASSOCIATE_CLOSED)
+            self._report(visitor, _OPENING_FAILED.get(error.code, Refused.ASSOCIATE_CLOSED))
             return None
         if admission.idle_seconds is not None:
             link.deadlines = replace(link.deadlines, idle_seconds=admission.idle_seconds)

@@ -12,13 +12,14 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import final
 
 from strongroom.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from strongroom.transport.conversation import Conversation
 from strongroom.transport.ends import Ended, PeerIdentityError
 from strongroom.transport.link import Link, Opening
 from strongroom.transport.pacing import DEFAULT_DEADLINES, Deadlines
+from strongroom.transport.secure import Secure, raw_buffer
 from strongroom.transport.tls import fingerprint
 from strongroom.upper_layer import (
     DEFAULT_LIMITS,
@@ -29,9 +30,6 @@ from strongroom.upper_layer import (
     PresentationContext,
     Role,
 )
-
-SHUTDOWN_SECONDS: Final = 2.0
-"""How long a peer gets to answer the end of TLS."""
 
 
 @final
@@ -85,21 +83,17 @@ async def connect(
         Association(Role.REQUESTOR, limits),
         loop=loop,
         deadlines=deadlines,
-        connected=connected,
+        connected=connected if callee.tls is None else None,
         opening=Opening(request, lambda transport: _check_identity(transport, callee.fingerprint)),
     )
     try:
         if callee.tls is None:
             await loop.create_connection(lambda: link, sock=connected)
         else:
-            await loop.create_connection(
-                lambda: link,
-                sock=connected,
-                ssl=callee.tls,
-                server_hostname=callee.server_name or callee.host,
-                ssl_handshake_timeout=deadlines.handshake_seconds,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
+            name = callee.server_name or callee.host
+            secure = Secure(link, callee.tls, connected, raw_buffer(), server_name=name)
+            await loop.create_connection(lambda: secure, sock=connected)
+            await secure.shaken(deadlines.handshake_seconds)
     except BaseException:
         connected.close()
         raise
@@ -148,4 +142,4 @@ def _check_identity(transport: asyncio.BaseTransport, expected: str | None) -> N
         raise PeerIdentityError("the peer does not show the certificate it is registered with")
 
 
-__all__ = ["SHUTDOWN_SECONDS", "Callee", "association_request", "connect"]
+__all__ = ["Callee", "association_request", "connect"]
