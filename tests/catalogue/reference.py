@@ -15,8 +15,19 @@ DATES = {"StudyDate", "PatientBirthDate", "PerformedProcedureStepStartDate", "Co
 TIMES = {"StudyTime", "PerformedProcedureStepStartTime", "ContentTime"}
 DATETIMES = {"AcquisitionDateTime"}
 NAMES = {"PatientName", "ReferringPhysicianName", "PerformingPhysicianName", "OtherPatientNames"}
-UIDS = {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID", "SOPClassesInStudy"}
-PAIRS = {"StudyDate": "StudyTime", "PerformedProcedureStepStartDate": "PerformedProcedureStepStartTime", "ContentDate": "ContentTime"}
+UIDS = {
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "SOPClassUID",
+    "FrameOfReferenceUID",
+    "SOPClassesInStudy",
+}
+PAIRS = {
+    "StudyDate": "StudyTime",
+    "PerformedProcedureStepStartDate": "PerformedProcedureStepStartTime",
+    "ContentDate": "ContentTime",
+}
 
 
 def values(stored):

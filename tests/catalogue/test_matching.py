@@ -113,7 +113,7 @@ def test_search_finds_what_the_reference_finds(archive, asked):
         returned = [keyword for keyword in (*COUNTED, "ModalitiesInStudy", "SOPClassesInStudy") if _has(level, keyword)]
         root = Root.PATIENT if level == "PATIENT" else Root.STUDY
         identifying = ("PatientID", "IssuerOfPatientID", *UNIQUE[level])
-        options = {keyword: None for keyword in (*identifying, *returned)} | keys
+        options = dict.fromkeys((*identifying, *returned)) | keys
         found = holding.ask(Level[level], scope, root=root, combined_datetime=joined, **options)
 
         assert sorted(map(str, _identities(level, found))) == sorted(map(str, _wanted_identities(level, wanted)))
@@ -220,10 +220,10 @@ def test_a_date_that_is_none_is_found_by_its_text_only():
     holding = Holding()
     holding.record(StudyDate="UNKNOWN")
 
-    assert [] == holding.uids(Level.STUDY, StudyDate="19000101-")
-    assert [] == holding.uids(Level.STUDY, StudyDate="-20991231")
-    assert ["1.1"] == holding.uids(Level.STUDY, StudyDate="UNKNOWN")
-    assert ["1.1"] == holding.uids(Level.STUDY)
+    assert holding.uids(Level.STUDY, StudyDate="19000101-") == []
+    assert holding.uids(Level.STUDY, StudyDate="-20991231") == []
+    assert holding.uids(Level.STUDY, StudyDate="UNKNOWN") == ["1.1"]
+    assert holding.uids(Level.STUDY) == ["1.1"]
 
 
 @pytest.mark.parametrize("key", ["Smith^*", "SMITH^*^*", "S*^*", "smith", "Smith^", "Sm?th^*", "*^*"])
@@ -232,8 +232,8 @@ def test_components_at_the_end_may_be_missing(key):
     holding = Holding()
     holding.record(PatientName="Smith", ReferringPhysicianName="Smith")
 
-    assert ["1.1"] == holding.uids(Level.STUDY, PatientName=key)
-    assert ["1.1"] == holding.uids(Level.STUDY, ReferringPhysicianName=key)
+    assert holding.uids(Level.STUDY, PatientName=key) == ["1.1"]
+    assert holding.uids(Level.STUDY, ReferringPhysicianName=key) == ["1.1"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def has_blob(reader: apsw.Connection, blob_id: bytes) -> bool:
 
 def with_ids(reader: apsw.Connection, instance_ids: Sequence[int]) -> list[InstanceRow]:
     """The rows with these ids, those that are there."""
-    statement = f"SELECT {_COLUMNS} FROM {_FROM_INSTANCE} WHERE instance.id IN (SELECT value FROM json_each(?)) ORDER BY instance.id"  # noqa: S608 -- our text
+    wanted = "instance.id IN (SELECT value FROM json_each(?))"
+    statement = f"SELECT {_COLUMNS} FROM {_FROM_INSTANCE} WHERE {wanted} ORDER BY instance.id"  # noqa: S608 -- our text
     ids = msgspec.json.encode(list(instance_ids)).decode()
     return [_row(row) for row in reader.execute(statement, (ids,))]
