@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transport.world import ECHO, QUICK, STORE, Desk, aio, echo, house, store, until
-from wire import VERIFICATION
 
 from strongroom.dimse import CCancelRequest, CEchoRequest, CEchoResponse, DataFragment
 from strongroom.errors import LocalProtocolError
 from strongroom.transport import AssociationEndedError, Ended
 from strongroom.transport.conversation import _Cutter
 from strongroom.transport.link import _DROP_SECONDS
+from transport.world import ECHO, QUICK, STORE, Desk, aio, echo, house, store, until
+from wire import VERIFICATION
 
 PENDING = 0xFF00
 

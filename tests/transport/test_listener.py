@@ -12,6 +12,20 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
+
+from strongroom.dimse import CEchoRequest, CEchoResponse, CStoreRequest, encode
+from strongroom.errors import ConfigurationError
+from strongroom.transport import (
+    AssociationEndedError,
+    AssociationRejectedError,
+    Door,
+    Ended,
+    Quota,
+    Refused,
+    association_request,
+    unverified_client_context,
+)
+from strongroom.upper_layer import pdu
 from transport.world import (
     CONTEXTS,
     ECHO,
@@ -33,20 +47,6 @@ from transport.world import (
 )
 from wire import CT_IMAGE_STORAGE, VERIFICATION
 
-from strongroom.dimse import CEchoRequest, CEchoResponse, CStoreRequest, encode
-from strongroom.errors import ConfigurationError
-from strongroom.transport import (
-    AssociationEndedError,
-    AssociationRejectedError,
-    Door,
-    Ended,
-    Quota,
-    Refused,
-    association_request,
-    unverified_client_context,
-)
-from strongroom.upper_layer import pdu
-
 LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"),)
 LATER = date(2027, 1, 1)
 REQUEST = pdu.encode(association_request(called="STRONGROOM", calling="CT1", contexts=CONTEXTS))
@@ -60,6 +60,12 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
         while piece := await reader.read(65_536):
             received += piece
     return received
+
+
+async def receive_for_ever(conversation) -> None:
+    """Take whatever comes."""
+    while True:
+        await conversation.receive()
 
 
 # ----------------------------------------------------------------------------------------------------------------- friends
@@ -138,7 +144,7 @@ async def test_a_refusal_of_the_handler_is_a_rejection() -> None:
 @pytest.mark.parametrize(
     ("context", "expected"),
     [
-        (lambda: careless_context(), Refused.CERTIFICATE_MISSING),
+        (careless_context, Refused.CERTIFICATE_MISSING),
         (lambda: unverified_client_context(stranger().issue("CT1")), Refused.CERTIFICATE_UNTRUSTED),
         (lambda: unverified_client_context(authority().issue("CT1", begins_in_days=-60)), Refused.CERTIFICATE_EXPIRED),
     ],
@@ -367,8 +373,7 @@ async def test_revocation_ends_live_associations_at_once() -> None:
         assert home.listener.disconnect(lambda present: present.holder == "CT1") == 2
         for conversation in (idle, sending):
             with pytest.raises(AssociationEndedError) as caught:
-                while True:
-                    await conversation.receive()
+                await receive_for_ever(conversation)
             assert caught.value.code in {Ended.ABORTED_BY_PEER, Ended.CONNECTION_LOST}
         await until(lambda: len(home.listener.present()) == 1)
         assert [end.code for end in home.desk.ends] == [Ended.DISCONNECTED] * 2

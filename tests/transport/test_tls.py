@@ -10,6 +10,17 @@ from pathlib import Path
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from strongroom.errors import ConfigurationError
+from strongroom.transport.ends import Refused
+from strongroom.transport.tls import (
+    Identity,
+    client_context,
+    fingerprint,
+    server_context,
+    unverified_client_context,
+    why,
+)
 from transport.world import (
     Authority,
     authority,
@@ -22,17 +33,6 @@ from transport.world import (
     server_identity,
     stranger,
     weak_rsa_key,
-)
-
-from strongroom.errors import ConfigurationError
-from strongroom.transport.ends import Refused
-from strongroom.transport.tls import (
-    Identity,
-    client_context,
-    fingerprint,
-    server_context,
-    unverified_client_context,
-    why,
 )
 
 

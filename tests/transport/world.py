@@ -20,7 +20,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from wire import CT_IMAGE_STORAGE, EXPLICIT, IMPLICIT, VERIFICATION
 
 from strongroom.dimse import CEchoRequest, CEchoResponse, CStoreRequest, CStoreResponse, DataFragment, MessageReceived
 from strongroom.transport import (
@@ -42,6 +41,7 @@ from strongroom.transport import (
     server_context,
 )
 from strongroom.upper_layer import AssociateReject, AssociateRequest, Support, negotiate, number_contexts
+from wire import CT_IMAGE_STORAGE, EXPLICIT, IMPLICIT, VERIFICATION
 
 LOOPBACK = "127.0.0.1"
 TODAY = date(2026, 6, 1)
@@ -78,7 +78,7 @@ def aio(test):
 async def until(condition, seconds: float = 5) -> None:
     """Return once *condition* holds."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- conditions of all kinds
             await asyncio.sleep(0.005)
 
 
