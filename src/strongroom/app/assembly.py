@@ -129,11 +129,13 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
         master = load_master(home, passphrase)
         parts = _open_parts(home, config, master, medium, stack)
         authority = Authority.load(home.keys, master.derive(AUTHORITY_PURPOSE), clock=parts.clock, entropy=parts.entropy)
+        owed = reconcile(parts)
         core = Core(parts, Committer(parts, asyncio.get_running_loop()))
         core.fragments = Fragments(core)
         core.committer.start()
         try:
-            await _reconcile(core)
+            if owed:
+                await core.committer.submit(Note(owed))
             yield Archive(home, config, core, Directory(parts), authority)
         finally:
             await core.fragments.stop()
@@ -152,7 +154,7 @@ def _open_parts(
     vault = Vault(medium, "vault", pack_bytes=config.limits.pack_mebibytes << 20)
     stack.callback(vault.close)
     trail_key = master.derive("trail 1")
-    trail = Trail.open(medium, "trail", trail_key, expected=_durable_head(database))
+    trail = Trail.open(medium, "trail", trail_key, expected=_flushed_head(database))
     stack.callback(trail.close)
     return Parts(
         ae_title=config.dicom.ae_title,
@@ -171,21 +173,8 @@ def _open_parts(
     )
 
 
-def _durable_head(database: Database) -> Head | None:
-    """The newest head that was certainly flushed: the one before the last group's (decision 0003)."""
+def _flushed_head(database: Database) -> Head | None:
+    """The newest head that the chain's own file holds for certain."""
     with database.reader() as connection:
         saved = heads.find(connection, MAIN)
-    return None if saved is None else saved.before
-
-
-async def _reconcile(core: Core) -> None:
-    """Bring register and trail together after a crash; the records it owes are durable before a door opens."""
-    parts = core.parts
-    with parts.database.reader() as connection:
-        saved = heads.find(connection, MAIN)
-    messages = reconcile(parts, saved)
-    if saved is not None and parts.trail.head.sequence < saved.head.sequence:
-        with parts.database.transaction() as connection:
-            heads.go_back(connection, parts.trail.head)
-    if messages:
-        await core.committer.submit(Note(messages))
+    return None if saved is None else saved.flushed

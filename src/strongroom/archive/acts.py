@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from strongroom.archive.committer import Group
     from strongroom.ground.label import Label
     from strongroom.audit.message import AuditMessage
+    from strongroom.catalogue.record import Prepared
     from strongroom.dicom.header import Header
-    from strongroom.dicom.model import Identity
     from strongroom.ground.keyring import DataKey
     from strongroom.vault.blob import Location
     from strongroom.vault.pack import Lease
@@ -85,12 +85,12 @@ class DepositAct:
     3. new: written, indexed, recorded
     """
 
-    __slots__ = ("_earlier", "_location", "arrival", "header", "identity", "instance_id", "result")
+    __slots__ = ("_earlier", "_location", "arrival", "header", "instance_id", "prepared", "result")
 
-    def __init__(self, arrival: Arrival, header: Header, identity: Identity) -> None:
+    def __init__(self, arrival: Arrival, header: Header, prepared: Prepared) -> None:
         self.arrival = arrival
         self.header = header
-        self.identity = identity
+        self.prepared = prepared
         self.result = "stored"
         self.instance_id = 0
         self._location: Location | None = None
@@ -127,9 +127,8 @@ class DepositAct:
         if self.result == "conflict":
             conflicts.add(group.connection, self.arrival.label, stored)
             return
-        recorded = group.parts.recorder.record(group.connection, self.header, stored)
+        recorded = group.parts.recorder.record(group.connection, self.header, stored, prepared=self.prepared)
         self.instance_id = recorded.instance_id
-        group.instance_ids.append(recorded.instance_id)
 
     def records(self, group: Group) -> Sequence[AuditMessage]:
         """One record per actor, study and group: the first deposit of it speaks for all."""

@@ -3,12 +3,11 @@ The one writer: groups what associations finished, and makes each group durable 
 
 Order of one group (DESIGN section 4); the keys are in the keyring before a group begins:
 1. pack      sealed records appended, flushed
-2. database  one transaction: catalogue, register, the trail's head
-3. trail     one record per act, flushed
+2. database  one transaction: catalogue, register, and the trail's records in its outbox
+3. trail     the records appended to the chain
 4. answer    the futures of the group are resolved
-The statements of 2 run while the flush of 1 is under way, but the transaction commits only after it (I2); the commit of 2 and the
-flush of 3 run side by side where there are threads for it (docs/decisions/0003). A crash between them leaves rows without their record, or a record without its
-rows: start-up finds either by the head in the register and says so in the trail (recovery.py).
+The statements of 2 run while the flush of 1 is under way, but the transaction commits only after it (I2). The records of 3 are durable
+with 2; the chain's own file is flushed within TRAIL_SECONDS, and start-up appends what a crash kept from it (docs/decisions/0003).
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from strongroom.audit.message import encode
 from strongroom.errors import OutOfResources, StrongroomError
 from strongroom.register import heads
 
@@ -40,6 +40,8 @@ SLOW_SECONDS = 0.05
 """A group that took longer is not made on the event loop next time: somebody else might be waiting there."""
 SLOW_FOR_SECONDS = 2.0
 MAX_INLINE_BYTES = 8 * 1024 * 1024
+TRAIL_SECONDS = 0.1
+"""The chain's own file is flushed this long after a record at the latest; until then the outbox keeps it."""
 MAX_QUEUED = 4096
 """Works waiting; front doors are held back long before by their own limits, this is the last wall (OutOfResources)."""
 
@@ -81,9 +83,6 @@ class Group:
     """(actor, study, outcome) -> the deposits of this group that share one trail record."""
     appended: bool = False
     """Whether something was written to the vault and has to be flushed."""
-    instance_ids: list[int] = field(default_factory=list)
-    """Rows this group adds; saved with the head so that start-up can tell which rows lack their record."""
-
     def companions(self, act: DepositAct) -> list[DepositAct]:
         """The deposits of this group that one record can speak for together with *act*."""
         wanted = (act.arrival.actor, act.arrival.label.study_instance_uid, act.result)
@@ -107,6 +106,10 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._waiting = 0
         self._working = threading.Lock()
+        self._flushed = parts.trail.head
+        self._backlog: list[bytes] = []
+        """Records that are committed and not in the chain yet, because it would not take them."""
+        self._flush_due = False
         self._slow_until = 0.0
         self.busy_senders = 0
         """Deposits under way; more than one make groups worth waiting for."""
@@ -156,6 +159,7 @@ class Committer:
             raise
         finally:
             self._working.release()
+            self._trail_written()
             ended = self._loop.time()
             if ended - began > SLOW_SECONDS:
                 self._slow_until = ended + SLOW_FOR_SECONDS
@@ -164,11 +168,47 @@ class Committer:
         return act.result
 
     async def stop(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, then end the thread; the trail is flushed and the register knows where it ends."""
         self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         self._flusher.shutdown()
+        parts = self._parts
+        with contextlib.suppress(OutOfResources):  # the outbox keeps what the chain could not take
+            self._catch_up()
+            self._flush_trail()
+            with parts.database.transaction() as connection:
+                heads.save(connection, parts.trail.head, self._flushed)
+
+    def _catch_up(self) -> None:
+        """Append what was committed and is not in the chain yet; raises OutOfResources, and then nothing new is taken (I10)."""
+        if self._backlog:
+            self._parts.trail.append_encoded(self._backlog)
+            self._backlog = []
+
+    def _flush_trail(self) -> None:
+        head = self._parts.trail.head
+        self._parts.trail.flush()
+        self._flushed = head
+
+    def _trail_written(self) -> None:
+        """On the loop: see to it that the chain's file is flushed soon."""
+        if not self._flush_due and not self._closed and self._parts.trail.head.sequence > self._flushed.sequence:
+            self._flush_due = True
+            self._loop.call_later(TRAIL_SECONDS, self._flush_soon)
+
+    def _flush_soon(self) -> None:
+        self._flush_due = False
+        if self._closed:
+            return
+        if not self._working.acquire(blocking=False):
+            self._trail_written()
+            return
+        try:
+            with contextlib.suppress(OutOfResources):  # the medium is suspect now, every later act hears of it
+                self._flush_trail()
+        finally:
+            self._working.release()
 
     def _run(self) -> None:
         more = True
@@ -178,6 +218,7 @@ class Committer:
             if group:
                 with self._working:
                     self._commit(group)
+                self._loop.call_soon_threadsafe(self._trail_written)
 
     def _gather(self, group: list[tuple[Act, asyncio.Future[Any]]]) -> bool:
         """Wait for the first act, then take whatever else is there already; False once stopping."""
@@ -208,6 +249,7 @@ class Committer:
     def _make_durable(self, acts: list[Act], errors: list[BaseException | None], *, side_by_side: bool) -> None:
         """Steps 1 to 3 for one group; fills *errors* for acts that failed alone, raises when the medium failed."""
         parts = self._parts
+        self._catch_up()
         group = Group(parts)
         for number, act in enumerate(acts):
             errors[number] = _attempt(act.write, group)
@@ -217,17 +259,16 @@ class Committer:
             with parts.database.transaction() as connection:
                 group.connection = connection
                 self._index(acts, group, errors)
-                messages = [message for act, error in zip(acts, errors, strict=True) if error is None for message in act.records(group)]
-                if messages:
-                    heads.save(connection, parts.trail.append(messages), group.instance_ids)
+                records = [encode(message) for act, error in zip(acts, errors, strict=True) if error is None for message in act.records(group)]
+                heads.save(connection, parts.trail.head, self._flushed, records)
                 if pack_flush is not None:
                     pack_flush.result()
-                trail_flush = start(parts.trail.flush) if messages else None
         finally:
             if pack_flush is not None:
                 wait([pack_flush])
-        if trail_flush is not None:
-            trail_flush.result()
+        self._backlog = records
+        with contextlib.suppress(OutOfResources):  # these acts are durable; the next one hears of it
+            self._catch_up()
 
     def _index(self, acts: list[Act], group: Group, errors: list[BaseException | None]) -> None:
         """Step 2, each act in a savepoint of its own."""
@@ -244,7 +285,8 @@ def _at_once(flush: Callable[[], None]) -> Future[None]:
     """Run *flush* here, in the form of something that was started elsewhere."""
     done: Future[None] = Future()
     try:
-        done.set_result(flush())
+        flush()
+        done.set_result(None)
     except BaseException as error:  # noqa: BLE001 -- raised again by whoever asks for the result
         done.set_exception(error)
     return done

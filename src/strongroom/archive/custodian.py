@@ -207,10 +207,24 @@ class Custodian:
 
         def prove() -> dict[str, Any]:
             with parts.database.reader() as connection:
-                expected = [saved.head for saved in heads.every(connection)]
+                saved = heads.every(connection)
+                expected = [one.head for one in saved]
+                promised = {
+                    one.head.chain: one.head.sequence + len(heads.outbox(connection, one.head.chain, after=one.head.sequence))
+                    for one in saved
+                }
             seen = verify(parts.medium, parts.trail_root, parts.trail_key, expected)
             findings = [
                 {"kind": one.kind.value, "where": f"{one.where} record {one.sequence}", "detail": one.detail} for one in seen.findings
+            ]
+            findings += [
+                {
+                    "kind": "truncated",
+                    "where": f"{head.chain} record {promised[head.chain]}",
+                    "detail": f"the chain ends with record {head.sequence}; the outbox still holds the others",
+                }
+                for head in seen.heads
+                if head.sequence < promised.get(head.chain, 0)
             ]
             torn = [{"where": one.where, "offset": one.offset, "length": one.length} for one in seen.torn]
             return {"records": seen.records, "findings": findings, "torn": torn}

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, final
 
 from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
 from strongroom.archive import recording
+from strongroom.catalogue.record import prepare
 from strongroom.dicom.header import HeaderReader
-from strongroom.dicom.model import identify
 from strongroom.errors import DataSetError, MismatchError, StrongroomError
 from strongroom.ground.label import Label, seal_label
 from strongroom.ground.seal import Sealer, Slot, associated_data
@@ -25,6 +25,7 @@ from strongroom.ground.seal import Sealer, Slot, associated_data
 if TYPE_CHECKING:
     from strongroom.access.policy import Actor
     from strongroom.archive.core import Core
+    from strongroom.catalogue.record import Prepared
     from strongroom.dicom.header import Header
     from strongroom.dicom.model import Identity
     from strongroom.ground.keyring import DataKey
@@ -75,6 +76,7 @@ class Deposit:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._reader: HeaderReader | None = HeaderReader(transfer_syntax_uid, limits=core.parts.header_limits)
         self._fault: DataSetError | None = None
+        self._ahead: tuple[tuple[int, int, int], Prepared] | None = None
         self._digest = hashlib.sha256()
         self._length = 0
         self._held: bytearray | None = bytearray()
@@ -93,6 +95,9 @@ class Deposit:
         if self._reader is not None:
             try:
                 self._reader.feed(fragment)
+                if self._ahead is None and self._reader.at_pixel_data:
+                    # worked out now, while the sender is busy: after its last byte it waits for us
+                    self._ahead = self._reader.seen, prepare(self._reader.so_far())
             except DataSetError as error:
                 self._fault, self._reader = error, None
         self._digest.update(fragment)
@@ -134,12 +139,15 @@ class Deposit:
             self._core.committer.busy_senders -= 1
 
     async def _finish(self) -> Receipt:
-        whole: tuple[Header, Identity] | None = None
+        whole: tuple[Header, Prepared] | None = None
         fault: StrongroomError | None = self._fault
         if self._reader is not None:
             try:
                 header = self._reader.finish()
-                whole = header, self._check(identify(header))
+                ahead = self._ahead
+                prepared = ahead[1] if ahead is not None and ahead[0] == self._reader.seen else prepare(header)
+                self._check(prepared.identity)
+                whole = header, prepared
             except (DataSetError, MismatchError) as error:
                 fault = error
         try:
@@ -166,7 +174,7 @@ class Deposit:
         )
         await self._core.committer.submit(Note((message,)))
 
-    def _check(self, identity: Identity) -> Identity:
+    def _check(self, identity: Identity) -> None:
         """Compare the data set with the request (PS3.4 B.2.3): the same SOP class and instance, and a study and series to file it under."""
         if not identity.sop_instance_uid or not identity.study_instance_uid or not identity.series_instance_uid:
             raise DataSetError("the data set lacks a SOP Instance, Study or Series Instance UID")
@@ -174,7 +182,6 @@ class Deposit:
             if asked and asked != found:
                 raise MismatchError("SOP class or instance UID of the data set differ from those of the request")
         self._sop_instance_uid, self._sop_class_uid = identity.sop_instance_uid, identity.sop_class_uid
-        return identity
 
     def _begin(self, key: DataKey, study: str | None) -> None:
         self._key, self._key_study = key, study
@@ -244,12 +251,13 @@ class Deposit:
             quarantine=quarantine,
         )
 
-    async def _commit(self, header: Header, identity: Identity) -> Receipt:
+    async def _commit(self, header: Header, prepared: Prepared) -> Receipt:
+        identity = prepared.identity
         if self._key_study != identity.study_instance_uid:
             assert self._key is not None
             await asyncio.to_thread(self._core.parts.keyring.assign, self._key.key_id, identity.study_instance_uid)
         arrival = await self._seal_up(self._label(identity.study_instance_uid, identity.series_instance_uid))
-        act = DepositAct(arrival, header, identity)
+        act = DepositAct(arrival, header, prepared)
         outcome = await self._core.committer.submit(act)
         await self._keep_lease()
         if act.instance_id:

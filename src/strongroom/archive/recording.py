@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from strongroom.audit.codes import EventType
+from strongroom.audit.codes import EventType, code
 from strongroom.audit.message import EVENT_NAMES
 from strongroom.audit.parties import Party, Patient, Study, count, listed
 from strongroom.dicom import json as dicom_json
@@ -62,7 +62,7 @@ def _stored(parts: Parts, acts: Sequence[DepositAct], outcome: str) -> AuditMess
         labels[0].study_instance_uid,
         listed((label.sop_class_uid, label.sop_instance_uid, label.digest) for label in labels),
     )
-    patient = Patient(first.identity.patient_id, first.identity.issuer)
+    patient = Patient(first.prepared.identity.patient_id, first.prepared.identity.issuer)
     if outcome == "conflict":
         return parts.reporter.deposit_failed(parts.clock(), sender, study, "conflict", patient=patient)
     return parts.reporter.deposited(parts.clock(), sender, patient, study, held=outcome == "duplicate")
@@ -76,7 +76,7 @@ def _conflict(parts: Parts, act: DepositAct) -> AuditMessage:
         f"urn:strongroom:instance:{label.sop_instance_uid}",
         "another content under a SOP Instance UID that is kept already; the first stays, this one is kept aside",
         caused_by=party(act.arrival.actor),
-        patient=Patient(act.identity.patient_id, act.identity.issuer),
+        patient=Patient(act.prepared.identity.patient_id, act.prepared.identity.issuer),
     )
 
 
@@ -171,17 +171,25 @@ def integrity_alert(parts: Parts, findings: int) -> AuditMessage:
 def shown(entry: Entry) -> dict[str, Any]:
     """A record as `trail show` prints it."""
     message = entry.message
-    actor = message.requestor
+    # an act that nobody asked for (a refused caller, an alert) names us first and whoever caused it last
+    actor = next((one for one in message.participants if one.requestor), message.participants[-1])
     about = [f"study {uid}" for uid in message.study_instance_uids()] + [f"patient {one}" for one in message.patient_ids() if one]
     details = [f"{key}: {value}" for one in message.objects for key, value in one.details if key != "Written reason"]
     return {
         "sequence": entry.sequence,
         "chain": entry.chain,
         "time": message.time.isoformat(timespec="milliseconds"),
-        "event": EVENT_NAMES.get(message.event, message.event),
+        "event": _event_name(message),
         "action": message.action,
         "outcome": "success" if not message.failed else (message.reason or "failed"),
         "actor": actor.user_id,
         "source": actor.address,
         "about": "; ".join(about + details),
     }
+
+
+def _event_name(message: AuditMessage) -> str:
+    """The most telling word: what exactly happened where the record says so, else what kind of act it was."""
+    if message.types:
+        return code(message.types[0]).meaning.lower().replace("-", " ")
+    return EVENT_NAMES.get(message.event, message.event)

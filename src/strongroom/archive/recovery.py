@@ -1,10 +1,10 @@
 """
-Start-up after whatever happened: the last group is reconciled (DESIGN section 4, decision 0003).
+Start-up after whatever happened: chain and register are brought together (DESIGN section 4, decision 0003).
 
-1. The register's head is where the trail ends: all is well.
-2. The trail ends before it: the crash came between commit and flush. The rows of that group have no record; they get "recovered" ones.
-3. The trail goes on behind it: records were flushed whose transaction was not committed. They are named in an alert.
-A torn tail, in packs or trail, lies behind everything that was promised; it is cut and named.
+1. What the register knows as flushed must be in the chain, or the trail was cut: IntegrityError, nothing is opened.
+2. Records in the outbox behind the chain's end are appended now: their groups were committed, a crash came before the chain was flushed.
+3. What else opening found is put into words for the trail: torn ends of packs and chain, which lie behind everything that was promised;
+   a keyring that was healed; records that no group knows.
 """
 
 from __future__ import annotations
@@ -12,49 +12,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from strongroom.audit.codes import EventType
-from strongroom.audit.parties import Party, Patient, Study, listed
-from strongroom.catalogue.lookups import with_ids
+from strongroom.audit.trail import MAIN
+from strongroom.register import heads
 
 if TYPE_CHECKING:
     from strongroom.archive.core import Parts
     from strongroom.audit.message import AuditMessage
-    from strongroom.ground.chain import Head
-    from strongroom.register.heads import SavedHead
 
 
-def reconcile(parts: Parts, saved: SavedHead | None) -> list[AuditMessage]:
-    """Return the records that start-up owes the trail; the caller appends them with a new head."""
+def reconcile(parts: Parts) -> list[AuditMessage]:
+    """Append what the outbox holds, make it durable, and return what has to be recorded about opening."""
     messages: list[AuditMessage] = []
-    head = parts.trail.head
-    if parts.trail.torn is not None:
-        messages.append(_alert(parts, EventType.TORN_TRAIL, "trail", f"{parts.trail.torn.length} bytes of an unfinished record were cut"))
-    messages.extend(
-        _alert(parts, EventType.INTEGRITY, f"pack:{torn.pack}", f"{torn.length} bytes of an unfinished record were cut")
-        for torn in parts.vault.torn
-    )
+    torn = parts.trail.torn
+    if torn is not None:
+        messages.append(_alert(parts, EventType.TORN_TRAIL, "trail", f"{torn.length} bytes of an unfinished record were cut"))
+    messages.extend(_pack(parts, one.pack, one.length, by_crash=one.by_crash) for one in parts.vault.torn)
     messages.extend(_alert(parts, EventType.INTEGRITY, "keyring", notice) for notice in parts.keyring.notices)
-    if saved is not None and head.sequence < saved.head.sequence:
-        messages.extend(_recovered(parts, saved, head))
-    elif saved is not None and head.sequence > saved.head.sequence:
-        lost = head.sequence - saved.head.sequence
-        messages.append(
-            _alert(parts, EventType.TRANSFER_UNFINISHED, "trail", f"the last {lost} records before this one were not completed: nobody was answered")
-        )
-    return messages
-
-
-def _recovered(parts: Parts, saved: SavedHead, head: Head) -> list[AuditMessage]:
-    """Records for rows whose own were lost in a crash; who sent them stands in the rows."""
-    missing = saved.head.sequence - head.sequence
-    messages = [_alert(parts, EventType.TORN_TRAIL, "trail", f"a crash lost {missing} records of the last group")]
     with parts.database.reader() as connection:
-        rows = with_ids(connection, saved.instance_ids)
-    for row in rows:
-        study = Study(row.study_instance_uid, listed([(row.sop_class_uid, row.sop_instance_uid, row.digest)]))
-        messages.append(
-            parts.reporter.deposited(parts.clock(), Party("device", row.device), Patient(row.patient_id), study, recovered=True)
-        )
+        saved = heads.find(connection, MAIN)
+        waiting = heads.outbox(connection, MAIN, after=parts.trail.head.sequence)
+        known = 0 if saved is None else saved.head.sequence + len(heads.outbox(connection, MAIN, after=saved.head.sequence))
+    if parts.trail.head.sequence > known:
+        extra = parts.trail.head.sequence - known
+        messages.append(_alert(parts, EventType.INTEGRITY, "trail", f"the chain ends with {extra} records that no group knows"))
+    if waiting:
+        parts.trail.append_encoded(waiting)
+        text = f"{len(waiting)} records were appended that a crash had kept from the chain"
+        messages.append(_alert(parts, EventType.TORN_TRAIL, "trail", text))
+    parts.trail.flush()
+    with parts.database.transaction() as connection:
+        heads.save(connection, parts.trail.head, parts.trail.head)
     return messages
+
+
+def _pack(parts: Parts, pack: int, length: int, *, by_crash: bool) -> AuditMessage:
+    what = f"{length} bytes of an unfinished record stay behind a crash" if by_crash else f"{length} bytes are damaged"
+    return _alert(parts, EventType.INTEGRITY, f"pack:{pack}", what)
 
 
 def _alert(parts: Parts, kind: EventType, subject: str, description: str) -> AuditMessage:

@@ -129,6 +129,10 @@ class Trail:
         """
         return self._chain.append([encode(message) for message in messages])
 
+    def append_encoded(self, payloads: Sequence[bytes]) -> Head:
+        """The same for records that are encoded already, such as those of an outbox."""
+        return self._chain.append(payloads)
+
     def flush(self) -> None:
         """Make what was appended durable; raises OutOfResources, after which the trail takes nothing more (I10)."""
         self._chain.flush()

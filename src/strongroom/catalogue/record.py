@@ -28,7 +28,16 @@ from strongroom.dicom.header import Header
 from strongroom.dicom.model import Identity, Level, describe, fingerprint, identify
 from strongroom.errors import ConflictError, DataSetError
 
-__all__ = ["BlobLocation", "InstanceRow", "RecordedInstance", "Recorder", "StoredBlob", "find_instance"]
+__all__ = [
+    "BlobLocation",
+    "InstanceRow",
+    "Prepared",
+    "RecordedInstance",
+    "Recorder",
+    "StoredBlob",
+    "find_instance",
+    "prepare",
+]
 
 MAX_KNOWN_SERIES: Final = 2_048
 """Series remembered: more than are being sent at one moment."""
@@ -78,6 +87,32 @@ class _KnownSeries:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """
+    What an instance's row is made of, worked out of its header without touching the database.
+
+    A sender waits for what happens after its last byte; this can be done while the bytes of Pixel Data still come.
+    """
+
+    identity: Identity
+    prints: _Prints
+    attributes: str
+    folded: str
+
+
+def prepare(header: Header) -> Prepared:
+    """Work out everything that needs no database; pure."""
+    attributes = describe(header, Level.IMAGE)
+    prints = (
+        fingerprint(header, Level.PATIENT),
+        fingerprint(header, Level.STUDY),
+        fingerprint(header, Level.SERIES),
+    )
+    return Prepared(identify(header), prints, json_text(attributes), json_text(fold(attributes)))
+
+
+@final
 class Recorder:
     """Writes instances; one for the archive's one writer, used by one thread at a time."""
 
@@ -91,22 +126,31 @@ class Recorder:
         self._records = -1
 
     def record(
-        self, connection: apsw.Connection, header: Header, stored: StoredBlob, *, fragment: bytes | None = None
+        self,
+        connection: apsw.Connection,
+        header: Header,
+        stored: StoredBlob,
+        *,
+        prepared: Prepared | None = None,
+        fragment: bytes | None = None,
     ) -> RecordedInstance:
         """
-        Add one instance inside the caller's transaction; *fragment* is its sealed metadata when it is made already.
+        Add one instance inside the caller's transaction; *prepared* is `prepare(header)` when that was done already,
+        *fragment* its sealed metadata when it is made already.
 
         Raises ConflictError, having changed nothing, when its SOP Instance UID is known; DataSetError when a UID is
         missing.
         """
-        identity = identify(header)
+        if prepared is None:
+            prepared = prepare(header)
+        identity = prepared.identity
         if not (identity.sop_instance_uid and identity.series_instance_uid and identity.study_instance_uid):
             raise DataSetError("the data set lacks a SOP Instance, Study or Series Instance UID")
         records = int(select(connection, "SELECT records FROM totals WHERE only = 1")[0][0])
         if records != self._records:
             self.forget()
         try:
-            recorded = self._record(connection, identity, header, stored, fragment)
+            recorded = self._record(connection, prepared, header, stored, fragment)
         except BaseException:
             self.forget()
             raise
@@ -116,16 +160,12 @@ class Recorder:
     def _record(
         self,
         connection: apsw.Connection,
-        identity: Identity,
+        prepared: Prepared,
         header: Header,
         stored: StoredBlob,
         fragment: bytes | None,
     ) -> RecordedInstance:
-        prints = (
-            fingerprint(header, Level.PATIENT),
-            fingerprint(header, Level.STUDY),
-            fingerprint(header, Level.SERIES),
-        )
+        identity, prints = prepared.identity, prepared.prints
         series = self._series(identity)
         placement = series.placements.get(prints)
         known = placement is not None
@@ -133,7 +173,7 @@ class Recorder:
             placement = _placed(connection, identity, header)
             if len(series.placements) < MAX_KNOWN_PRINTS:
                 series.placements[prints] = placement
-        instance_id = _insert(connection, identity, header, stored, placement)
+        instance_id = _insert(connection, prepared, stored, placement)
         _count(connection, identity, stored, placement, series, known=known)
         _fragment(connection, instance_id, fragment)
         return RecordedInstance(
@@ -169,10 +209,8 @@ def _placed(connection: apsw.Connection, identity: Identity, header: Header) -> 
     return place(connection, identity, described)
 
 
-def _insert(
-    connection: apsw.Connection, identity: Identity, header: Header, stored: StoredBlob, placement: Placement
-) -> int:
-    attributes = describe(header, Level.IMAGE)
+def _insert(connection: apsw.Connection, prepared: Prepared, stored: StoredBlob, placement: Placement) -> int:
+    identity = prepared.identity
     location = stored.location
     try:
         connection.execute(
@@ -193,8 +231,8 @@ def _insert(
                 location.plain_length,
                 stored.digest,
                 stored.content_digest,
-                json_text(attributes),
-                json_text(fold(attributes)),
+                prepared.attributes,
+                prepared.folded,
             ),
         )
     except apsw.ConstraintError as error:

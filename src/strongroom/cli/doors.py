@@ -23,16 +23,19 @@ def doors(home: Home = None, json: AsJson = False) -> None:
 
 def _show(found: dict[str, list[dict[str, str]]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title="Doors", title_justify="left")
-    for heading in ("door", "address", "transport", "who may come in", "state", "a stranger gets", "last looked"):
-        table.add_column(heading, overflow="fold")
+    console = Console(highlight=False)
     for door in found["doors"]:
-        style = "red" if door["transport"] == "plain text" or door["state"] == "shut" else None
-        table.add_row(
-            *(printable(str(door[key])) for key in ("name", "address", "transport", "who", "state", "stranger", "looked")), style=style
-        )
-    Console().print(table)
+        clear = door["transport"] == "plain text"
+        title = Text(f"{printable(door['name'])}  {printable(door['address'])}  ", style="bold")
+        title.append("PLAIN TEXT" if clear else door["transport"], style="bold red" if clear else "bold green")
+        title.append(f"  {door['state']}", style="red" if door["state"] == "shut" else "")
+        console.print(title)
+        console.print(f"  lets in      {printable(door['who'])}")
+        for number, what in enumerate(printable(door["stranger"]).split("; ")):
+            console.print(f"  {'' if number else 'a stranger':<12} {what}")
+        if door["looked"]:
+            console.print(f"  last looked  {printable(door['looked'])}")
     if not found["doors"]:
-        typer.echo("No door is configured.")
+        console.print("No door is configured.")

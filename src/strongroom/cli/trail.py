@@ -30,17 +30,19 @@ def show(
         print_json(records)
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("time", "event", "outcome", "actor", "from", "about"):
-        table.add_column(heading, overflow="fold")
+    console = Console(highlight=False)
     for record in records:
-        style = None if record["outcome"] == "success" else "red"
-        table.add_row(
-            *(printable(str(record[key])) for key in ("time", "event", "outcome", "actor", "source", "about")), style=style
-        )
-    Console().print(table)
+        good = record["outcome"] == "success"
+        line = Text(f"{record['time'][:19].replace('T', ' ')}  {printable(record['event']):<24}")
+        line.append(f"{printable(record['outcome']):<26}", style="green" if good else "bold red")
+        line.append(printable(record["actor"]))
+        if record["source"]:
+            line.append(f"  from {printable(record['source'])}", style="dim")
+        console.print(line)
+        if record["about"]:
+            console.print(Text(f"    {printable(record['about'])}", style="dim"))
 
 
 @app.command("verify", epilog=EXIT_HELP)

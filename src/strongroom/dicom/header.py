@@ -283,6 +283,21 @@ class HeaderReader:
             self._study = clean(raw) or None if raw else None
         return self._study
 
+    @property
+    def at_pixel_data(self) -> bool:
+        """Whether Pixel Data has begun: what stands in front of it is known then."""
+        return self._walker.pixel_data_offset is not None
+
+    @property
+    def seen(self) -> tuple[int, int, int]:
+        """
+        Top-level elements but Pixel Data, those out of order, those that stand twice: unchanged while no other came.
+
+        A header made by `so_far` says the same as `finish` when this is the same at both times.
+        """
+        pixel_data = sum(tag in self._where for tag in PIXEL_DATA_TAGS)
+        return len(self._where) - pixel_data, self._walker.disorder, self._duplicates
+
     def feed(self, view: bytes | memoryview) -> None:
         """Take the next bytes; the view may be reused afterwards."""
         size = len(view)
@@ -302,6 +317,14 @@ class HeaderReader:
             for piece in self._inflater.finish():
                 self._walk(piece)
         self._index(self._walker.finish())
+        return self.so_far()
+
+    def so_far(self) -> Header:
+        """
+        Return what is known already, to work ahead with while Pixel Data comes; nothing is promised about the rest.
+
+        Raises DataSetError when what identifies the instance stands twice, differently.
+        """
         syntax = self._syntax
         stretches = [(start, bytes(buffer)) for start, buffer in self._capture.stretches]
         self._check_doubtful(stretches)

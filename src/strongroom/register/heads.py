@@ -1,8 +1,8 @@
 """
-Where each chain of the trail ends: the one thing a chain cannot know about itself (DESIGN section 6, Trail truncation).
+Where each chain of the trail ends, and the records that wait to be flushed into it (DESIGN section 6, Trail truncation).
 
-The head is saved in the transaction of the group whose records lead to it, with the instances of that group, so that
-start-up can tell which rows have no record after a crash (docs/decisions/0003).
+A group's records are durable with the group's own transaction: they stand in the outbox here until the chain's file has been
+flushed behind them (docs/decisions/0003). So a crash loses no record, and one that is cut off the chain's end is missed.
 """
 
 from __future__ import annotations
@@ -12,43 +12,42 @@ from dataclasses import dataclass
 from typing import final
 
 import apsw
-import msgspec
 
 from strongroom.errors import IntegrityError
 from strongroom.ground.chain import Head
 from strongroom.register.rows import select
 
-__all__ = ["SavedHead", "every", "find", "go_back", "save"]
-
-_decode = msgspec.json.Decoder(tuple[int, ...]).decode
+__all__ = ["SavedHead", "every", "find", "outbox", "save"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class SavedHead:
-    """The head of a chain as it was committed, and the catalogue ids of the instances its last group added."""
+    """A chain as the register knows it: *head* before the newest group, *flushed* for certain in the chain's own file."""
 
     head: Head
-    instance_ids: tuple[int, ...]
-    before: Head | None = None
-    """The head before this one: durable for certain, whatever a crash left of this one."""
+    flushed: Head
 
 
-def save(connection: apsw.Connection, head: Head, instance_ids: Sequence[int] = ()) -> None:
+def save(connection: apsw.Connection, head: Head, flushed: Head, payloads: Sequence[bytes] = ()) -> None:
     """
-    Remember *head* for its chain; called once for each group.
+    Remember where the chain ends and put *payloads*, the records that come next, into its outbox.
 
-    Raises IntegrityError when it is not newer than what is remembered: the trail would have lost records.
+    Called once for each group, before its records are appended. What *flushed* covers leaves the outbox. Raises IntegrityError when
+    the chain would go back.
     """
     connection.execute(
-        "INSERT INTO trail_head (chain, sequence, hash, instances) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (chain) DO UPDATE SET before_sequence = trail_head.sequence, before_hash = trail_head.hash,"
-        " sequence = excluded.sequence, hash = excluded.hash,"
-        " instances = excluded.instances WHERE excluded.sequence > trail_head.sequence",
-        (head.chain, head.sequence, head.hash, msgspec.json.encode(list(instance_ids)).decode()),
+        "INSERT INTO trail_head (chain, sequence, hash, flushed_sequence, flushed_hash) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (chain) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash,"
+        " flushed_sequence = excluded.flushed_sequence, flushed_hash = excluded.flushed_hash"
+        " WHERE excluded.sequence >= trail_head.sequence AND excluded.flushed_sequence >= trail_head.flushed_sequence",
+        (head.chain, head.sequence, head.hash, flushed.sequence, flushed.hash),
     )
     if not connection.changes():
         raise IntegrityError(f"the trail's chain {head.chain} would go back to record {head.sequence}")
+    connection.execute("DELETE FROM trail_outbox WHERE chain = ? AND sequence <= ?", (head.chain, flushed.sequence))
+    for number, payload in enumerate(payloads, head.sequence + 1):
+        connection.execute("INSERT INTO trail_outbox (chain, sequence, payload) VALUES (?, ?, ?)", (head.chain, number, payload))
 
 
 def find(connection: apsw.Connection, chain: str) -> SavedHead | None:
@@ -57,32 +56,26 @@ def find(connection: apsw.Connection, chain: str) -> SavedHead | None:
 
 
 def every(connection: apsw.Connection) -> tuple[SavedHead, ...]:
-    """Return the heads of all chains, in the order of their names."""
+    """Return all chains, in the order of their names."""
+    rows = select(
+        connection, "SELECT chain, sequence, hash, flushed_sequence, flushed_hash FROM trail_head ORDER BY chain"
+    )
+    return tuple(SavedHead(Head(row[0], row[1], row[2]), Head(row[0], row[3], row[4])) for row in rows)
+
+
+def outbox(connection: apsw.Connection, chain: str, *, after: int) -> tuple[bytes, ...]:
+    """
+    Return the records of *chain* behind number *after*, in their order.
+
+    Raises IntegrityError when the first of them is missing: the chain has lost more than a crash can take.
+    """
     rows = select(
         connection,
-        "SELECT chain, sequence, hash, instances, before_sequence, before_hash FROM trail_head ORDER BY chain",
+        "SELECT sequence, payload FROM trail_outbox WHERE chain = ? AND sequence > ? ORDER BY sequence",
+        (chain, after),
     )
-    return tuple(
-        SavedHead(
-            Head(row[0], row[1], row[2]), _decode(row[3]), None if row[4] is None else Head(row[0], row[4], row[5])
-        )
-        for row in rows
-    )
+    for expected, (sequence, _) in enumerate(rows, after + 1):
+        if sequence != expected:
+            raise IntegrityError(f"record {expected} of the trail's chain {chain} is neither in the chain nor in the outbox")
+    return tuple(payload for _, payload in rows)
 
-
-def go_back(connection: apsw.Connection, head: Head) -> None:
-    """
-    Remember *head* although it is older: for start-up alone, after a crash lost the records of the last group.
-
-    Raises IntegrityError when it is older than what was durable for certain: no crash does that.
-    """
-    saved = find(connection, head.chain)
-    if saved is not None and saved.before is not None and head.sequence < saved.before.sequence:
-        raise IntegrityError(
-            f"the trail's chain {head.chain} ends with record {head.sequence}, {saved.before.sequence} was durable"
-        )
-    connection.execute(
-        "UPDATE trail_head SET sequence = ?, hash = ?, before_sequence = NULL, before_hash = NULL, instances = '[]'"
-        " WHERE chain = ?",
-        (head.sequence, head.hash, head.chain),
-    )

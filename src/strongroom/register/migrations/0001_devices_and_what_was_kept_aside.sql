@@ -48,11 +48,18 @@ CREATE INDEX refused_caller_by_last_at ON refused_caller (last_at);
 
 CREATE TABLE trail_head (
   chain TEXT PRIMARY KEY,
-  sequence INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,          -- where the chain ended when the newest group was committed, that group not included
   hash BLOB NOT NULL,
-  before_sequence INTEGER,            -- the head before this one: durable for certain, whatever a crash left of this one
-  before_hash BLOB,
-  instances TEXT NOT NULL             -- ids of the instances of the last group, for the reconciliation at start
+  flushed_sequence INTEGER NOT NULL,  -- up to where its own file was flushed for certain
+  flushed_hash BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Records that are durable here because their group was committed, until the chain's own file has been flushed behind them.
+CREATE TABLE trail_outbox (
+  chain TEXT NOT NULL,
+  sequence INTEGER NOT NULL,
+  payload BLOB NOT NULL,
+  PRIMARY KEY (chain, sequence)
 ) STRICT, WITHOUT ROWID;
 
 -- Another content under a SOP Instance UID that is taken: the first stays, this one waits for a decision.
