@@ -41,7 +41,8 @@ def require(program: str) -> str:
     """
     The full path of *program*; skips the test with the package's name when it is missing.
 
-    With STRONGROOM_NO_SKIPS set (as `.ci/run` does) a missing program is a failure: a skip there would hide what was not shown.
+    With STRONGROOM_NO_SKIPS set (as `.ci/run` does) a missing program is a failure: a skip there would hide what was
+    not shown.
     """
     path = find(program)
     if path is not None:

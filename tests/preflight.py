@@ -12,7 +12,9 @@ def main() -> None:
         if find(program) is None:
             missing.setdefault(package, []).append(program)
     for package, programs in missing.items():
-        print(f"missing system package {package} ({', '.join(programs)}): the tests that need it are skipped; apt-get install {package}")
+        print(
+            f"missing system package {package} ({', '.join(programs)}): the tests that need it are skipped; apt-get install {package}"
+        )
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ class Template:
         generator = random.Random(seed)
         study, series = uid(generator), uid(generator)
         folder.mkdir(parents=True, exist_ok=True)
-        common = self._bytes.replace(self._marks[0].encode(), study.encode()).replace(self._marks[1].encode(), series.encode())
+        common = self._bytes.replace(self._marks[0].encode(), study.encode()).replace(
+            self._marks[1].encode(), series.encode()
+        )
         mark = self._marks[2].encode()
         for number in range(count):
             (folder / f"{number:05}.dcm").write_bytes(common.replace(mark, uid(generator).encode()))

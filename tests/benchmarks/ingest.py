@@ -1,8 +1,8 @@
 """
 Images per second into an archive, beside its peers in the same run.
 
-Every run has a new home, new UIDs, one association of DCMTK's storescu; the receivers take turns, medians are compared. `--json FILE`
-keeps every figure. Peers that are not installed are named and left out.
+Every run has a new home, new UIDs, one association of DCMTK's storescu; the receivers take turns, medians are
+compared. `--json FILE` keeps every figure. Peers that are not installed are named and left out.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--only", action="append", choices=list(LINES), help="measure only this line; may be repeated")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument("--folder", type=Path, help="where homes and images go (a real disk; default: below this checkout)")
+    parser.add_argument(
+        "--folder", type=Path, help="where homes and images go (a real disk; default: below this checkout)"
+    )
     options = parser.parse_args()
     console = Console()
     if not Path(peers.STORESCU).exists():
@@ -61,8 +63,14 @@ def main() -> None:
         figures = measure(chosen, Path(work), options.images, options.runs, console)
     report(figures, options.images, console)
     if options.json:
-        machine = {"python": platform.python_version(), "machine": platform.machine(), "when": datetime.now(UTC).isoformat()}
-        options.json.write_text(json.dumps({"machine": machine, "images": options.images, "images_per_second": figures}, indent=2))
+        machine = {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "when": datetime.now(UTC).isoformat(),
+        }
+        options.json.write_text(
+            json.dumps({"machine": machine, "images": options.images, "images_per_second": figures}, indent=2)
+        )
 
 
 def _there(name: str, console: Console) -> bool:
@@ -88,13 +96,18 @@ def measure(chosen: list[str], work: Path, images: int, runs: int, console: Cons
             shutil.rmtree(folder)
             if run:  # the first round warms caches and is not counted
                 figures[name].append(rate)
-            console.print(f"  round {run} of {runs}  {name:<36}{rate:8.0f} images/s{'' if run else '  (not counted)'}", highlight=False)
+            console.print(
+                f"  round {run} of {runs}  {name:<36}{rate:8.0f} images/s{'' if run else '  (not counted)'}",
+                highlight=False,
+            )
     return figures
 
 
 def report(figures: dict[str, list[float]], images: int, console: Console) -> None:
     """The table: medians, spread, ratios."""
-    table = Table(title=f"C-STORE, {images} CT images of 526 KB, one association, median of {len(next(iter(figures.values())))} runs")
+    table = Table(
+        title=f"C-STORE, {images} CT images of 526 KB, one association, median of {len(next(iter(figures.values())))} runs"
+    )
     for heading in ("receiver", "images/s", "lowest", "highest", "what it does"):
         table.add_column(heading, justify="right" if heading in ("images/s", "lowest", "highest") else "left")
     for name, rates in figures.items():
@@ -106,7 +119,12 @@ def report(figures: dict[str, list[float]], images: int, console: Console) -> No
     for ours, other, target, reached in TARGETS:
         if ours in figures and other in figures:
             ratio = statistics.median(figures[ours]) / statistics.median(figures[other])
-            ratios.add_row(other, f"{ratio:.2f}", target, "" if reached is None else ("reached" if reached(ratio) else "NOT reached"))
+            ratios.add_row(
+                other,
+                f"{ratio:.2f}",
+                target,
+                "" if reached is None else ("reached" if reached(ratio) else "NOT reached"),
+            )
     console.print(ratios)
 
 

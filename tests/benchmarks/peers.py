@@ -1,4 +1,7 @@
-"""The receivers that are measured: ours as a user runs it, DCMTK's storescp, and Orthanc; each starts, takes connections, and ends."""
+"""
+The receivers that are measured: ours as a user runs it, DCMTK's storescp, and Orthanc; each starts, takes
+connections, and ends.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,9 @@ def wait_for(port: int, seconds: float = 20) -> None:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int, log: Path, environment: dict[str, str] = QUICK) -> Iterator[subprocess.Popen[str]]:
+def _running(
+    command: list[str], port: int, log: Path, environment: dict[str, str] = QUICK
+) -> Iterator[subprocess.Popen[str]]:
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, text=True)
         try:
@@ -76,10 +81,24 @@ def _command(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def strongroom(folder: Path) -> Iterator[Receiver]:
-    """Ours: a new home, an enrolled device, the server as `strongroom serve` starts it; every protection on, as always."""
+    """
+    Ours: a new home, an enrolled device, the server as `strongroom serve` starts it; every protection on, as always.
+    """
     home, bundle, port = folder / "home", folder / "bundle", free_port()
     _command("init", "--home", str(home), "--dicom", f"127.0.0.1:{port}")
-    _command("device", "add", "BENCH", "--home", str(home), "--ae-title", "BENCH", "--may", "deposit,query,retrieve", "--out", str(bundle))
+    _command(
+        "device",
+        "add",
+        "BENCH",
+        "--home",
+        str(home),
+        "--ae-title",
+        "BENCH",
+        "--may",
+        "deposit,query,retrieve",
+        "--out",
+        str(bundle),
+    )
     tls = ["+tls", str(bundle / "device.key"), str(bundle / "device.crt"), "+cf", str(bundle / "ca.crt")]
     with _running([STRONGROOM, "serve", "--home", str(home)], port, folder / "serve.log") as process:
         yield Receiver(port, "STRONGROOM", tls=tls, process=process)
@@ -93,7 +112,9 @@ def storescp_tls(folder: Path) -> Iterator[Receiver]:
     key, certificate, authority = certificates(folder)
     command = [STORESCP, "+tls", str(key), str(certificate), "+cf", str(authority), "+B", "-od", str(out), str(port)]
     with _running(command, port, folder / "storescp.log") as process:
-        yield Receiver(port, "ANY-SCP", tls=["+tls", str(key), str(certificate), "+cf", str(authority)], process=process)
+        yield Receiver(
+            port, "ANY-SCP", tls=["+tls", str(key), str(certificate), "+cf", str(authority)], process=process
+        )
 
 
 @contextlib.contextmanager
@@ -129,12 +150,38 @@ def orthanc(folder: Path) -> Iterator[Receiver]:
 
 def certificates(folder: Path) -> tuple[Path, Path, Path]:
     """A CA and one certificate for both sides of a DCMTK-to-DCMTK run."""
-    authority_key, authority, key, request, certificate = (folder / name for name in ("ca.key", "ca.crt", "x.key", "x.csr", "x.crt"))
+    authority_key, authority, key, request, certificate = (
+        folder / name for name in ("ca.key", "ca.crt", "x.key", "x.csr", "x.crt")
+    )
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     steps = (
-        ["req", "-x509", *curve, "-keyout", str(authority_key), "-out", str(authority), "-subj", "/CN=bench ca", "-days", "2"],
+        [
+            "req",
+            "-x509",
+            *curve,
+            "-keyout",
+            str(authority_key),
+            "-out",
+            str(authority),
+            "-subj",
+            "/CN=bench ca",
+            "-days",
+            "2",
+        ],
         ["req", *curve, "-keyout", str(key), "-out", str(request), "-subj", "/CN=localhost"],
-        ["x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(authority_key), "-CAcreateserial", "-out", str(certificate)],
+        [
+            "x509",
+            "-req",
+            "-in",
+            str(request),
+            "-CA",
+            str(authority),
+            "-CAkey",
+            str(authority_key),
+            "-CAcreateserial",
+            "-out",
+            str(certificate),
+        ],
     )
     for step in steps:
         subprocess.run(["openssl", *step], check=True, capture_output=True)
@@ -142,8 +189,22 @@ def certificates(folder: Path) -> tuple[Path, Path, Path]:
 
 
 def send(receiver: Receiver, files: Path, environment: dict[str, str] = QUICK) -> float:
-    """Send every file below *files* over one association with DCMTK's storescu; seconds it took, or an error if any was not taken."""
-    command = [STORESCU, *receiver.tls, "-aet", receiver.calling, "-aec", receiver.called, "+sd", "localhost", str(receiver.port), str(files)]
+    """
+    Send every file below *files* over one association with DCMTK's storescu; seconds it took, or an error if any was
+    not taken.
+    """
+    command = [
+        STORESCU,
+        *receiver.tls,
+        "-aet",
+        receiver.calling,
+        "-aec",
+        receiver.called,
+        "+sd",
+        "localhost",
+        str(receiver.port),
+        str(files),
+    ]
     began = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     took = time.perf_counter() - began

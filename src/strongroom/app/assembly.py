@@ -1,5 +1,6 @@
 """
-Puts an archive together: a home's lock, keys, database, vault, trail and gate, in the order in which they depend on one another.
+Puts an archive together: a home's lock, keys, database, vault, trail and gate, in the order in which they depend on
+one another.
 
 Whoever holds an `Archive` owns the home: the server for as long as it runs, a command for a moment.
 """
@@ -50,7 +51,9 @@ _LOCK = "lock"
 class Archive:
     """A running archive without doors; `serving` adds those."""
 
-    def __init__(self, home: Home, config: configuration.Config, core: Core, directory: Directory, authority: Authority) -> None:
+    def __init__(
+        self, home: Home, config: configuration.Config, core: Core, directory: Directory, authority: Authority
+    ) -> None:
         self.home = home
         self.config = config
         self.core = core
@@ -82,7 +85,9 @@ def identity_doors(config: configuration.Config) -> dict[str, identity.Door]:
     doors = {TLS_DOOR: identity.Door(TLS_DOOR, identity.DoorKind.TLS, called)}
     if config.legacy is not None:
         networks = tuple(ipaddress.ip_network(network) for network in config.legacy.networks)
-        doors[LEGACY_DOOR] = identity.Door(LEGACY_DOOR, identity.DoorKind.LEGACY, called, networks, config.legacy.expires)
+        doors[LEGACY_DOOR] = identity.Door(
+            LEGACY_DOOR, identity.DoorKind.LEGACY, called, networks, config.legacy.expires
+        )
     return doors
 
 
@@ -128,7 +133,9 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
         config = home.config()
         master = load_master(home, passphrase)
         parts = _open_parts(home, config, master, medium, stack)
-        authority = Authority.load(home.keys, master.derive(AUTHORITY_PURPOSE), clock=parts.clock, entropy=parts.entropy)
+        authority = Authority.load(
+            home.keys, master.derive(AUTHORITY_PURPOSE), clock=parts.clock, entropy=parts.entropy
+        )
         owed = reconcile(parts)
         core = Core(parts, Committer(parts, asyncio.get_running_loop()))
         core.fragments = Fragments(core)

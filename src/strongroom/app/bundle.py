@@ -31,8 +31,9 @@ An answer means that the archive knows this device. If the association is reject
 {legacy}"""
 
 _LEGACY = """
-This device was enrolled for the plaintext door: it has no key, its images travel unencrypted, and it may only store and echo,
-from the listed networks, until the door's expiry date. Replace it with a device, or put a TLS front before it, when you can.
+This device was enrolled for the plaintext door: it has no key, its images travel unencrypted, and it may only store
+and echo, from the listed networks, until the door's expiry date. Replace it with a device, or put a TLS front before
+it, when you can.
 """
 
 
@@ -54,7 +55,11 @@ def write_bundle(out: Path, enrolled: dict[str, Any]) -> None:
 
 def _readme(enrolled: dict[str, Any]) -> str:
     networks = ", ".join(enrolled["networks"]) or "any network that reaches the door"
-    fields = enrolled | {"may": ", ".join(enrolled["may"]), "networks": networks, "legacy": _LEGACY if enrolled["legacy"] else ""}
+    fields = enrolled | {
+        "may": ", ".join(enrolled["may"]),
+        "networks": networks,
+        "legacy": _LEGACY if enrolled["legacy"] else "",
+    }
     return _README.format(**{key: value for key, value in fields.items() if key != "files"}).replace("BUNDLE/", "")
 
 

@@ -1,7 +1,8 @@
 """
 The one configuration file, `strongroom.toml`: every option, its default and its check.
 
-Unknown keys are refused with the nearest name. No option disables authentication, and none exists that could (DESIGN section 6).
+Unknown keys are refused with the nearest name. No option disables authentication, and none exists that could (DESIGN
+section 6).
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 DEFAULT_DICOM = "127.0.0.1:2762"
 DEFAULT_WEB = "127.0.0.1:8443"
 _AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
-"""PS3.5 §6.2, VR AE: 1-16 characters of the default repertoire without backslash and control characters, no outer spaces."""
+"""
+PS3.5 §6.2, VR AE: 1-16 characters of the default repertoire without backslash and control characters, no outer
+spaces.
+"""
 
 
 class Dicom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
@@ -99,7 +103,9 @@ def _refuse_unknown(document: Mapping[str, Any], name: str) -> None:
     for section, struct in _SECTIONS.items():
         values = document.get(section)
         if isinstance(values, dict):
-            _refuse_unknown_in(values, [field.encode_name for field in msgspec.structs.fields(struct)], f"{section}.", name)
+            _refuse_unknown_in(
+                values, [field.encode_name for field in msgspec.structs.fields(struct)], f"{section}.", name
+            )
 
 
 def _refuse_unknown_in(given: Mapping[str, Any], known: Any, prefix: str, name: str) -> None:
@@ -117,7 +123,9 @@ def _check(config: Config, name: str) -> None:
     if config.legacy is not None:
         _loopback_only("legacy.listen", config.legacy.listen, name)
         if not config.legacy.networks:
-            raise ConfigurationError(f"{name}: legacy.networks must list the networks of the devices that cannot do TLS")
+            raise ConfigurationError(
+                f"{name}: legacy.networks must list the networks of the devices that cannot do TLS"
+            )
         for network in config.legacy.networks:
             check_network(network, f"{name}: legacy.networks")
     for field in msgspec.structs.fields(Limits):
@@ -157,7 +165,8 @@ def _loopback_only(key: str, value: str, name: str) -> None:
         loopback = False
     if not loopback:
         raise ConfigurationError(
-            f"{name}: {key} = {value!r} is refused: this version binds to loopback only, because an administrator cannot sign in yet. "
+            f"{name}: {key} = {value!r} is refused: this version binds to loopback only, because an "
+            "administrator cannot sign in yet. "
             "Use 127.0.0.1 and a TLS-preserving forwarder of your own until then."
         )
 

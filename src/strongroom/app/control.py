@@ -1,8 +1,9 @@
 """
 The control socket: how `strongroom` commands talk to the server that owns the home.
 
-One JSON object a line over a Unix socket inside the home (0600). The peer's uid comes from the kernel (SO_PEERCRED) and must be the
-owner's; what is asked goes through the same gate as everything else, as the actor *host* (DESIGN section 6, One writer).
+One JSON object a line over a Unix socket inside the home (0600). The peer's uid comes from the kernel (SO_PEERCRED)
+and must be the owner's; what is asked goes through the same gate as everything else, as the actor *host* (DESIGN
+section 6, One writer).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _PEER_CREDENTIALS = struct.Struct("3i")
 Reply = dict[str, Any]
 
 
-class NobodyListens(ConflictError):
+class NobodyListensError(ConflictError):
     """No server answers on the home's control socket."""
 
 
@@ -126,13 +127,13 @@ async def ask(path: Path, operation: str, parameters: dict[str, Any]) -> AsyncGe
     """
     Ask the server behind *path* and yield its replies, the last one holding "result".
 
-    Raises the StrongroomError the server raised, or NobodyListens.
+    Raises the StrongroomError the server raised, or NobodyListensError.
     """
     try:
         with _reachable(path) as name:
             reader, writer = await asyncio.open_unix_connection(name, limit=64 * 1024 * 1024)
     except OSError as error:
-        raise NobodyListens("no server answers on the control socket of this home") from error
+        raise NobodyListensError("no server answers on the control socket of this home") from error
     try:
         writer.write(msgspec.json.encode({"operation": operation, "parameters": parameters}) + b"\n")
         await writer.drain()

@@ -1,7 +1,8 @@
 """
 Between the doors and the gate: what a caller shows becomes a credential, what the gate grants becomes an association.
 
-Callers that never came to an association request are recorded too, the first of a kind one by one and the rest counted (SECURITY H02).
+Callers that never came to an association request are recorded too, the first of a kind one by one and the rest counted
+(SECURITY H02).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from strongroom.archive import DeviceCredential, MoveDestination
 from strongroom.audit.flood import Flood
 from strongroom.errors import AccessDenied, StrongroomError
 from strongroom.scp.contexts import extended_answers, supported
-from strongroom.transport.ends import Refused
 from strongroom.transport.doors import Admission, Peer
+from strongroom.transport.ends import Refused
 from strongroom.transport.requestor import Callee, association_request, connect
 from strongroom.upper_layer import AssociateReject, AssociateRequest, any_accepted, negotiate
 
@@ -129,7 +130,9 @@ class Doorkeeper:
 
 @final
 class WayOut:
-    """Associations to the destinations of C-MOVE: TLS, and the very certificate the destination is enrolled with (C37)."""
+    """
+    Associations to the destinations of C-MOVE: TLS, and the very certificate the destination is enrolled with (C37).
+    """
 
     def __init__(self, ae_title: str, tls: Callable[[], ssl.SSLContext]) -> None:
         self._ae_title = ae_title
@@ -141,4 +144,3 @@ class WayOut:
         callee = Callee(destination.host, destination.port, self._tls(), fingerprint=fingerprint)
         request = association_request(called=destination.ae_title, calling=self._ae_title, contexts=contexts)
         return await connect(callee, request)
-

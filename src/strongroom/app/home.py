@@ -1,7 +1,8 @@
 """
 The home folder of one archive: where each thing lies, which format it has, and how a new one is made.
 
-Layout (DESIGN section 6): strongroom.toml, keys/ (0700), archive.db, keyring.db (and its second copy), vault/, trail/, VERSION.
+Layout (DESIGN section 6): strongroom.toml, keys/ (0700), archive.db, keyring.db (and its second copy), vault/, trail/,
+VERSION.
 """
 
 from __future__ import annotations
@@ -82,14 +83,17 @@ def open_home(path: Path) -> Home:
     try:
         text = home.version_file.read_text("ascii").strip()
     except FileNotFoundError as error:
-        raise ConfigurationError(f"no Strongroom home at {path}; make one with: strongroom init --home {path}") from error
+        raise ConfigurationError(
+            f"no Strongroom home at {path}; make one with: strongroom init --home {path}"
+        ) from error
     except PermissionError as error:
         raise ConfigurationError(f"the home at {path} belongs to somebody else; run as its owner") from error
     if not text.isdigit():
         raise ConfigurationError(f"{home.version_file.name} in {path} does not hold a format number")
     if int(text) > HOME_FORMAT:
         raise ConfigurationError(
-            f"the home at {path} has format {text}, this program knows up to {HOME_FORMAT}: it was used with a newer Strongroom; "
+            f"the home at {path} has format {text}, this program knows up to {HOME_FORMAT}: "
+            "it was used with a newer Strongroom; "
             "update the program, do not go back"
         )
     return home
@@ -99,7 +103,8 @@ def make_folders(path: Path) -> Home:
     """
     Make the empty folders of a new home, all private to the owner.
 
-    VERSION is written last by the caller (`finish`), so that a home which was cut short while being made is not taken for one.
+    VERSION is written last by the caller (`finish`), so that a home which was cut short while being made is not taken
+    for one.
     """
     if path.exists() and any(path.iterdir()):
         raise ConflictError(f"{path} is not empty; choose another folder or remove what is there")

@@ -45,7 +45,7 @@ async def _replies(home: Home, operation: str, parameters: dict[str, Any]) -> As
             try:
                 async for reply in control.ask(home.control_socket, operation, parameters):
                     yield reply
-            except control.NobodyListens:
+            except control.NobodyListensError:
                 pass
             else:
                 return

@@ -58,7 +58,7 @@ async def import_path(session: Session, path: str) -> AsyncGenerator[dict[str, A
     """Import *path*, a file or a folder; yields progress and the result."""
     root = Path(path)
     try:
-        kind = root.lstat().st_mode
+        kind = (await asyncio.to_thread(root.lstat)).st_mode
     except OSError as error:
         raise NotFound(f"{path} cannot be read by the archive ({error.strerror})") from error
     files = [root] if stat.S_ISREG(kind) else await asyncio.to_thread(lambda: sorted(_files(root)))
@@ -99,7 +99,9 @@ async def _import_file(session: Session, file: Path, root: Path, tally: Tally) -
         outcome = await _deposit(session, file)
     except (StrongroomError, OSError) as error:
         shown = str(file.relative_to(root)) if file != root else file.name
-        tally.refused.append({"file": shown, "reason": str(error) if isinstance(error, StrongroomError) else "cannot be read"})
+        tally.refused.append(
+            {"file": shown, "reason": str(error) if isinstance(error, StrongroomError) else "cannot be read"}
+        )
         return
     if outcome == "stored":
         tally.stored += 1
@@ -128,7 +130,7 @@ async def _deposit(session: Session, file: Path) -> str:
                 if reader.meta.media_storage_sop_class_uid == _MEDIA_DIRECTORY:
                     return "not DICOM"
                 deposit = session.deposit(
-                    sop_class_uid="",  # the data set says what it is; file meta information is often not updated with it
+                    sop_class_uid="",  # the data set says what it is; file meta information often lags behind it
                     sop_instance_uid="",
                     transfer_syntax_uid=reader.meta.transfer_syntax_uid,
                 )

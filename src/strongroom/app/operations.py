@@ -1,7 +1,9 @@
 """
-What the host can ask of an archive, by name: the same functions serve the control socket and a command that owns the home itself.
+What the host can ask of an archive, by name: the same functions serve the control socket and a command that owns the
+home itself.
 
-Each operation is an async generator: progress objects first, {"result": ...} last. Each goes through the gate as the actor *host*.
+Each operation is an async generator: progress objects first, {"result": ...} last. Each goes through the gate as the
+actor *host*.
 """
 
 from __future__ import annotations
@@ -44,12 +46,17 @@ def _checked(operation: str, function: Callable[..., Replies], parameters: dict[
     known = code.co_varnames[2 : code.co_argcount + code.co_kwonlyargcount]
     unknown = [name for name in parameters if name not in known]
     if unknown:
-        raise ConfigurationError(f"operation {operation!r} has no parameter {unknown[0]!r}; are server and command of one version?")
+        raise ConfigurationError(
+            f"operation {operation!r} has no parameter {unknown[0]!r}; are server and command of one version?"
+        )
     return parameters
 
 
 async def _status(archive: Archive, session: Session) -> Replies:
-    yield {"result": await archive.custodian(session).status() | {"serving": archive.serving, "doors": archive.door_table()}}
+    yield {
+        "result": await archive.custodian(session).status()
+        | {"serving": archive.serving, "doors": archive.door_table()}
+    }
 
 
 async def _doors(archive: Archive, session: Session) -> Replies:
@@ -57,7 +64,7 @@ async def _doors(archive: Archive, session: Session) -> Replies:
     yield {"result": {"doors": archive.door_table()}}
 
 
-async def _device_add(
+async def _device_add(  # noqa: PLR0913 -- one parameter for each option of the command
     archive: Archive,
     session: Session,
     *,
@@ -74,7 +81,9 @@ async def _device_add(
         check_network(network, "--network")
     check_ae_title(ae_title)
     if legacy and archive.config.legacy is None:
-        raise ConfigurationError("this home has no plaintext door; describe one under [legacy] in strongroom.toml first")
+        raise ConfigurationError(
+            "this home has no plaintext door; describe one under [legacy] in strongroom.toml first"
+        )
     enrolled = await archive.custodian(session).enrol(
         name=name,
         ae_title=ae_title,
@@ -114,7 +123,7 @@ async def _trail_verify(archive: Archive, session: Session) -> Replies:
     yield {"result": await archive.custodian(session).verify_trail()}
 
 
-async def _import(archive: Archive, session: Session, *, path: str) -> Replies:
+async def _import(_archive: Archive, session: Session, *, path: str) -> Replies:
     async for reply in importing.import_path(session, path):
         yield reply
 

@@ -1,8 +1,9 @@
 """
 The look at our own doors from outside, at start and every hour: what would a stranger get?
 
-Made with the survey's probes (`exposure`). Our knocks are known by the address they come from, so they are neither throttled nor taken
-for an attack, and the trail says that it was us. A door that lets a stranger in is shut at once and reported.
+Made with the survey's probes (`exposure`). Our knocks are known by the address they come from, so they are neither
+throttled nor taken for an attack, and the trail says that it was us. A door that lets a stranger in is shut at once
+and reported.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class SelfLook:
             await self.once()
 
     async def _look(self, host: Any) -> Look:
-        return await look_at(host, called=self._archive.config.dicom.ae_title, announce=self._own.append, entropy=os.urandom)
+        return await look_at(
+            host, called=self._archive.config.dicom.ae_title, announce=self._own.append, entropy=os.urandom
+        )
 
     async def _judge(self, look: Look) -> None:
         parts = self._archive.core.parts
@@ -78,7 +81,9 @@ class SelfLook:
         subject = f"urn:strongroom:door:{name}"
         if look.open:
             await self._doors.shut(name, look.summary)
-            message = parts.reporter.alert(when, EventType.DOOR_SHUT, subject, f"a stranger got in, the door was shut: {look.summary}")
+            message = parts.reporter.alert(
+                when, EventType.DOOR_SHUT, subject, f"a stranger got in, the door was shut: {look.summary}"
+            )
         else:
             description = f"our own look at the door from outside: {look.summary}"
             message = parts.reporter.alert(when, EventType.SELF_LOOK, subject, description, severity=Outcome.SUCCESS)

@@ -1,8 +1,8 @@
 """
 `serve`: open the doors of a home and stay until told to end.
 
-Order: the home's lock and everything behind the gate, the doors' certificate, the control socket, the doors, the look at our own doors
-from outside; only then "ready" is printed.
+Order: the home's lock and everything behind the gate, the doors' certificate, the control socket, the doors, the look
+at our own doors from outside; only then "ready" is printed.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ from strongroom.errors import ConfigurationError
 from strongroom.ground.allocator import keep_freed_memory
 from strongroom.scp.dispatch import Provider
 from strongroom.transport import tls
-from strongroom.transport.pacing import Deadlines
-from strongroom.transport.doors import Door
+from strongroom.transport.doors import Door, Rules
 from strongroom.transport.listener import Listener
-from strongroom.transport.doors import Rules
+from strongroom.transport.pacing import Deadlines
 from strongroom.transport.quotas import Quota
 from strongroom.upper_layer.events import MAX_PDU_LENGTH
 
 STOP_SECONDS = 10.0
 """What is under way may finish for so long once the end was asked for."""
 PREPARE_SECONDS = 1.0
-"""After so long without a write the vault may write zeros ahead: flushing into written blocks takes half as long, but doing it while
-images come in costs them more than it gains."""
+"""
+After so long without a write the vault may write zeros ahead: flushing into written blocks takes half as long, but
+doing it while images come in costs them more than it gains.
+"""
 
 
 def serve_forever(path: Path, *, passphrase_file: Path | None, as_json: bool) -> None:
@@ -76,7 +77,9 @@ class Server:
         self._look = SelfLook(archive, self)
         provider = Provider(
             ae_title=config.dicom.ae_title,
-            outbound=WayOut(config.dicom.ae_title, lambda: tls.client_context(self._identity, archive.authority.certificate)),
+            outbound=WayOut(
+                config.dicom.ae_title, lambda: tls.client_context(self._identity, archive.authority.certificate)
+            ),
         )
         self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH)
         limits = config.limits
@@ -112,7 +115,9 @@ class Server:
         archive.serving = True
         archive.door_table = lambda: list(self._table.values())
         archive.disconnect = lambda device: self._listener.disconnect(lambda present: present.holder == device)
-        control = ControlServer(archive.home.control_socket, lambda name, given, uid: operate(archive, name, given, uid))
+        control = ControlServer(
+            archive.home.control_socket, lambda name, given, uid: operate(archive, name, given, uid)
+        )
         await archive.core.committer.submit(Note((parts.reporter.started(parts.clock()),)))
         self._doorkeeper.start()
         archive.core.fragments.start()
@@ -155,7 +160,8 @@ class Server:
             port = await self._listener.open(door)
         except OSError as error:
             raise ConfigurationError(
-                f"the door {door.name} cannot listen on {door.host}:{door.port} ({error.strerror or error}); is another program there?"
+                f"the door {door.name} cannot listen on {door.host}:{door.port} ({error.strerror or error}); "
+                "is another program there?"
             ) from error
         shown = f"[{door.host}]" if ":" in door.host else door.host
         self._table[door.name] |= {"address": f"{shown}:{port}", "state": "open"}
@@ -187,7 +193,10 @@ class Server:
         if as_json:
             line = msgspec.json.encode({"ready": True, "doors": doors}).decode()
         else:
-            shown = (f"{door['name']} {door['address']} ({'PLAIN TEXT' if door['name'] == LEGACY_DOOR else 'TLS'})" for door in doors)
+            shown = (
+                f"{door['name']} {door['address']} ({'PLAIN TEXT' if door['name'] == LEGACY_DOOR else 'TLS'})"
+                for door in doors
+            )
             line = "ready  " + "  ".join(shown)
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.write(line + "\n")

@@ -1,4 +1,7 @@
-"""The acts the committer makes durable: a deposit, a quarantined data set, a change of the register, a bare note in the trail."""
+"""
+The acts the committer makes durable: a deposit, a quarantined data set, a change of the register, a bare note in the
+trail.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ if TYPE_CHECKING:
 
     from strongroom.access.policy import Actor
     from strongroom.archive.committer import Group
-    from strongroom.ground.label import Label
     from strongroom.audit.message import AuditMessage
     from strongroom.catalogue.record import Prepared
     from strongroom.dicom.header import Header
     from strongroom.ground.keyring import DataKey
+    from strongroom.ground.label import Label
     from strongroom.vault.blob import Location
     from strongroom.vault.pack import Lease
 

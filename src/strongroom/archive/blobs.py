@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def open_blob(parts: Parts, row: InstanceRow) -> Opener:
-    """Prepare to open the blob of *row*; raises IntegrityError when its length or header are not those of a sealed blob."""
+    """
+    Prepare to open the blob of *row*; raises IntegrityError when its length or header are not those of a sealed blob.
+    """
     key = parts.keyring.get(row.key_id)
     header = parts.vault.read(place(row), 0, HEADER)
     opener = Opener(key.secret, associated_data(row.blob_id, row.key_id, Slot.DATA_SET), row.location.length, header)

@@ -6,8 +6,9 @@ Order of one group (DESIGN section 4); the keys are in the keyring before a grou
 2. database  one transaction: catalogue, register, and the trail's records in its outbox
 3. trail     the records appended to the chain
 4. answer    the futures of the group are resolved
-The statements of 2 run while the flush of 1 is under way, but the transaction commits only after it (I2). The records of 3 are durable
-with 2; the chain's own file is flushed within TRAIL_SECONDS, and start-up appends what a crash kept from it (docs/decisions/0003).
+The statements of 2 run while the flush of 1 is under way, but the transaction commits only after it (I2). The records
+of 3 are durable with 2; the chain's own file is flushed within TRAIL_SECONDS, and start-up appends what a crash kept
+from it (docs/decisions/0003).
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from strongroom.audit.message import AuditMessage
 
 MAX_GROUP = 64
-"""Works taken into one group: enough that the flushes cost little each, few enough that the first of them does not wait long."""
+"""
+Works taken into one group: enough that the flushes cost little each, few enough that the first of them does not wait
+long.
+"""
 MAX_GROUP_BYTES = 64 * 1024 * 1024
 SLOW_SECONDS = 0.05
 """A group that took longer is not made on the event loop next time: somebody else might be waiting there."""
@@ -83,10 +87,15 @@ class Group:
     """(actor, study, outcome) -> the deposits of this group that share one trail record."""
     appended: bool = False
     """Whether something was written to the vault and has to be flushed."""
+
     def companions(self, act: DepositAct) -> list[DepositAct]:
         """The deposits of this group that one record can speak for together with *act*."""
         wanted = (act.arrival.actor, act.arrival.label.study_instance_uid, act.result)
-        return [one for one in self.deposits if (one.arrival.actor, one.arrival.label.study_instance_uid, one.result) == wanted]
+        return [
+            one
+            for one in self.deposits
+            if (one.arrival.actor, one.arrival.label.study_instance_uid, one.result) == wanted
+        ]
 
 
 @final
@@ -94,8 +103,9 @@ class Committer:
     """
     Owns the writing side of vault, database and trail; one group at a time, whichever thread makes it.
 
-    A group of one, on a disk that has been quick so far, is made on the event loop itself: waking two threads and the loop again costs a
-    lone sender more than the flushes do (docs/decisions/0004). Everything else, and everything after a slow group, goes to the thread.
+    A group of one, on a disk that has been quick so far, is made on the event loop itself: waking two threads and the
+    loop again costs a lone sender more than the flushes do (docs/decisions/0004). Everything else, and everything
+    after a slow group, goes to the thread.
     """
 
     def __init__(self, parts: Parts, loop: asyncio.AbstractEventLoop) -> None:
@@ -124,7 +134,9 @@ class Committer:
     async def submit(self, act: Act) -> Any:
         """Queue *act* and wait until it is durable; raises what it failed with, and then nothing of it is visible."""
         if self._closed or self._waiting >= MAX_QUEUED:
-            raise OutOfResources("the archive is stopping" if self._closed else f"more than {MAX_QUEUED} writes are waiting")
+            raise OutOfResources(
+                "the archive is stopping" if self._closed else f"more than {MAX_QUEUED} writes are waiting"
+            )
         if act.size:
             self.last_write = self._loop.time()
         if self._is_quick(act):
@@ -181,7 +193,10 @@ class Committer:
                 heads.save(connection, parts.trail.head, self._flushed)
 
     def _catch_up(self) -> None:
-        """Append what was committed and is not in the chain yet; raises OutOfResources, and then nothing new is taken (I10)."""
+        """
+        Append what was committed and is not in the chain yet; raises OutOfResources, and then nothing new is taken
+        (I10).
+        """
         if self._backlog:
             self._parts.trail.append_encoded(self._backlog)
             self._backlog = []
@@ -259,7 +274,12 @@ class Committer:
             with parts.database.transaction() as connection:
                 group.connection = connection
                 self._index(acts, group, errors)
-                records = [encode(message) for act, error in zip(acts, errors, strict=True) if error is None for message in act.records(group)]
+                records = [
+                    encode(message)
+                    for act, error in zip(acts, errors, strict=True)
+                    if error is None
+                    for message in act.records(group)
+                ]
                 heads.save(connection, parts.trail.head, self._flushed, records)
                 if pack_flush is not None:
                     pack_flush.result()
@@ -297,7 +317,10 @@ class _AloneError(Exception):
 
 
 def _attempt(step: Callable[[Group], None], group: Group) -> BaseException | None:
-    """Run one act's step; an error raised on purpose is that act's alone, except that the medium's concern the whole group."""
+    """
+    Run one act's step; an error raised on purpose is that act's alone, except that the medium's concern the whole
+    group.
+    """
     try:
         step(group)
     except OutOfResources:

@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
-    from strongroom.catalogue.record import Recorder
-    from strongroom.dicom.limits import Limits
     from strongroom.audit.report import Reporter
     from strongroom.audit.trail import Trail
+    from strongroom.catalogue.record import Recorder
+    from strongroom.dicom.limits import Limits
     from strongroom.ground.database import Database
     from strongroom.ground.keyring import Keyring
     from strongroom.ground.medium import Medium
     from strongroom.vault.pack import Lease, Vault
 
 MAX_LEASES = 8
-"""Packs that long instances write to at once; a ninth long instance waits (back-pressure) instead of opening one more file."""
+"""
+Packs that long instances write to at once; a ninth long instance waits (back-pressure) instead of opening one more
+file.
+"""
 
 
 @final

@@ -1,4 +1,7 @@
-"""What a caller brings to the gate. Front doors fill these in from what they saw on the wire; nothing here decides anything."""
+"""
+What a caller brings to the gate. Front doors fill these in from what they saw on the wire; nothing here decides
+anything.
+"""
 
 from __future__ import annotations
 

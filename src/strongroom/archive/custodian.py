@@ -1,5 +1,6 @@
 """
-What custody, administration and review mean: counts, enrolment, check, trail. Each method asks the policy for its action first.
+What custody, administration and review mean: counts, enrolment, check, trail. Each method asks the policy for its
+action first.
 """
 
 from __future__ import annotations
@@ -87,11 +88,14 @@ class Custodian:
         await self._session.require(Action.ADMINISTER)
         actions = frozenset(may)
         if not actions or not actions <= DEVICE_ACTIONS:
-            raise ConfigurationError(f"a device may deposit, query or retrieve; not {', '.join(sorted(actions - DEVICE_ACTIONS)) or 'nothing'}")
+            other = ", ".join(sorted(actions - DEVICE_ACTIONS)) or "nothing"
+            raise ConfigurationError(f"a device may deposit, query or retrieve; not {other}")
         if legacy_door is not None and actions != {"deposit"}:
             raise ConfigurationError("a device on the plaintext door may only deposit (and echo)")
         if legacy_door is not None and not networks:
-            raise ConfigurationError("a device on the plaintext door needs --network: there its address is all that tells it apart")
+            raise ConfigurationError(
+                "a device on the plaintext door needs --network: there its address is all that tells it apart"
+            )
         parts = self._core.parts
         bundle = None
         if legacy_door is None:
@@ -151,7 +155,9 @@ class Custodian:
                     "may": sorted(device.actions),
                     "networks": list(device.networks),
                     "state": device.state.value,
-                    "expires": next((_when(one.expires)[:10] for one in certificates.of_device(connection, device.name)), None),
+                    "expires": next(
+                        (_when(one.expires)[:10] for one in certificates.of_device(connection, device.name)), None
+                    ),
                     "move": f"{device.move_host}:{device.move_port}" if device.receives else None,
                     "last_seen": None if device.last_seen_at is None else _when(device.last_seen_at),
                 }
@@ -179,9 +185,13 @@ class Custodian:
             yield {"progress": {"done": done, "total": inspection.total}}
         if inspection.good:
             at = self._core.parts.clock().timestamp()
-            await self._core.committer.submit(Change(lambda connection: catalogue.checked(connection, inspection.good, at), ()))
+            await self._core.committer.submit(
+                Change(lambda connection: catalogue.checked(connection, inspection.good, at), ())
+            )
         if inspection.findings:
-            await self._core.committer.submit(Note((recording.integrity_alert(self._core.parts, len(inspection.findings)),)))
+            await self._core.committer.submit(
+                Note((recording.integrity_alert(self._core.parts, len(inspection.findings)),))
+            )
         yield {"result": {"findings": inspection.findings, "checked": inspection.checked, "read": read}}
 
     async def trail(
@@ -191,7 +201,9 @@ class Custodian:
         await self.require_review()
         parts = self._core.parts
         what = ", ".join(
-            part for part, given in (("of a patient", patient), (f"of {actor}", actor), ("refused only", refused)) if given
+            part
+            for part, given in (("of a patient", patient), (f"of {actor}", actor), ("refused only", refused))
+            if given
         )
         message = parts.reporter.trail_read(parts.clock(), recording.party(self._session.actor), what)
         await self._core.committer.submit(Note((message,)))
@@ -210,12 +222,14 @@ class Custodian:
                 saved = heads.every(connection)
                 expected = [one.head for one in saved]
                 promised = {
-                    one.head.chain: one.head.sequence + len(heads.outbox(connection, one.head.chain, after=one.head.sequence))
+                    one.head.chain: one.head.sequence
+                    + len(heads.outbox(connection, one.head.chain, after=one.head.sequence))
                     for one in saved
                 }
             seen = verify(parts.medium, parts.trail_root, parts.trail_key, expected)
             findings = [
-                {"kind": one.kind.value, "where": f"{one.where} record {one.sequence}", "detail": one.detail} for one in seen.findings
+                {"kind": one.kind.value, "where": f"{one.where} record {one.sequence}", "detail": one.detail}
+                for one in seen.findings
             ]
             findings += [
                 {
@@ -276,7 +290,9 @@ def _page(entries: Iterator[Entry]) -> list[dict[str, Any]]:
             try:
                 entry = next(entries)
             except IntegrityError as error:
-                raise IntegrityError(f"{error}; `strongroom trail verify` names the first record that does not fit") from error
+                raise IntegrityError(
+                    f"{error}; `strongroom trail verify` names the first record that does not fit"
+                ) from error
             page.append(recording.shown(entry))
     return page
 

@@ -1,9 +1,9 @@
 """
 Bytes coming in: one data set on its way from a front door to a durable, indexed, recorded instance.
 
-Each fragment is given to three readers at once and kept by none: the structure walk, the digest, and the sealer. What can go wrong
-with the data set shows at `finish`; until then everything that arrives is sealed all the same, so that a data set which turns out
-not to be whole is kept aside in quarantine instead of being lost (I4, SECURITY C30).
+Each fragment is given to three readers at once and kept by none: the structure walk, the digest, and the sealer. What
+can go wrong with the data set shows at `finish`; until then everything that arrives is sealed all the same, so that a
+data set which turns out not to be whole is kept aside in quarantine instead of being lost (I4, SECURITY C30).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, final
 
-from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
 from strongroom.archive import recording
+from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
 from strongroom.catalogue.record import prepare
 from strongroom.dicom.header import HeaderReader
 from strongroom.errors import DataSetError, MismatchError, StrongroomError
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from strongroom.vault.pack import Lease
 
 MAX_HELD = 256 * 1024
-"""Bytes held while the study is not known yet (DESIGN section 6, Packs); after that a key of its own is used and assigned later."""
+"""
+Bytes held while the study is not known yet (DESIGN section 6, Packs); after that a key of its own is used and
+assigned later.
+"""
 MAX_SEALED_HELD = 4 * 1024 * 1024
 """Sealed bytes held per association before a pack is leased and written to directly."""
 LEASED_WRITE = 1024 * 1024
@@ -61,14 +64,17 @@ class Receipt:
 @final
 class Deposit:
     """
-    One data set coming in. Use: feed (often), `await ready()` after each feed, then `await finish()` or `await abandon(reason)`.
+    One data set coming in. Use: feed (often), `await ready()` after each feed, then `await finish()` or `await
+    abandon(reason)`.
 
-    The UIDs of the request are compared with those of the data set; an empty one (a file, where nobody asked) is taken from it.
-    feed never raises for what the bytes say; finish raises DataSetError or MismatchError (the bytes are then in quarantine), or
-    OutOfResources (nothing is kept).
+    The UIDs of the request are compared with those of the data set; an empty one (a file, where nobody asked) is taken
+    from it. feed never raises for what the bytes say; finish raises DataSetError or MismatchError (the bytes are then
+    in quarantine), or OutOfResources (nothing is kept).
     """
 
-    def __init__(self, core: Core, actor: Actor, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> None:
+    def __init__(
+        self, core: Core, actor: Actor, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+    ) -> None:
         self._core = core
         self._actor = actor
         self._sop_class_uid = sop_class_uid
@@ -116,7 +122,10 @@ class Deposit:
                 self._begin(key, study)
 
     async def ready(self) -> None:
-        """Wait until more may be fed: fetches the study's key and writes out what a leased pack should take (back-pressure)."""
+        """
+        Wait until more may be fed: fetches the study's key and writes out what a leased pack should take
+        (back-pressure).
+        """
         if self._sealer is None:
             if len(self._held or b"") >= MAX_HELD or (self._reader is not None and self._reader.study_instance_uid):
                 await self._fetch_key()
@@ -153,14 +162,14 @@ class Deposit:
         try:
             if self._sealer is None:
                 await self._fetch_key()
-            if fault is not None:
-                await self._quarantine(fault)
-                raise fault
-            assert whole is not None
-            return await self._commit(*whole)
+            if fault is None:
+                assert whole is not None
+                return await self._commit(*whole)
+            await self._quarantine(fault)
         except BaseException:
             await self._drop_lease()
             raise
+        raise fault
 
     async def abandon(self, reason: str) -> None:
         """The sender went away or broke the protocol: nothing is kept, and the trail says that a transfer failed."""
@@ -175,10 +184,16 @@ class Deposit:
         await self._core.committer.submit(Note((message,)))
 
     def _check(self, identity: Identity) -> None:
-        """Compare the data set with the request (PS3.4 B.2.3): the same SOP class and instance, and a study and series to file it under."""
+        """
+        Compare the data set with the request (PS3.4 B.2.3): the same SOP class and instance, and a study and series
+        to file it under.
+        """
         if not identity.sop_instance_uid or not identity.study_instance_uid or not identity.series_instance_uid:
             raise DataSetError("the data set lacks a SOP Instance, Study or Series Instance UID")
-        for asked, found in ((self._sop_instance_uid, identity.sop_instance_uid), (self._sop_class_uid, identity.sop_class_uid)):
+        for asked, found in (
+            (self._sop_instance_uid, identity.sop_instance_uid),
+            (self._sop_class_uid, identity.sop_class_uid),
+        ):
             if asked and asked != found:
                 raise MismatchError("SOP class or instance UID of the data set differ from those of the request")
         self._sop_instance_uid, self._sop_class_uid = identity.sop_instance_uid, identity.sop_class_uid
@@ -192,12 +207,19 @@ class Deposit:
             self._sealer.update(held)
 
     async def _fetch_key(self) -> None:
-        """The study's key, created durably before first use; a key of no study yet when the study is not known (in time)."""
+        """
+        The study's key, created durably before first use; a key of no study yet when the study is not known (in
+        time).
+        """
         study = None if self._reader is None else self._reader.study_instance_uid
         keyring = self._core.parts.keyring
         key = keyring.find(study) if study else None
         if key is None:
-            key = await asyncio.to_thread(keyring.for_study, study) if study else await asyncio.to_thread(keyring.unassigned)
+            key = (
+                await asyncio.to_thread(keyring.for_study, study)
+                if study
+                else await asyncio.to_thread(keyring.unassigned)
+            )
         self._begin(key, study)
 
     def _collect(self) -> None:
@@ -223,7 +245,9 @@ class Deposit:
         assert self._key is not None
         self._sealer.finish()
         self._collect()
-        trailer = seal_label(label, self._key.secret, self._blob_id, self._key.key_id, randomness=self._core.parts.entropy)
+        trailer = seal_label(
+            label, self._key.secret, self._blob_id, self._key.key_id, randomness=self._core.parts.entropy
+        )
         if self._lease is not None:
             await self._write_out()
         return Arrival(

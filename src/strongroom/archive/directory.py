@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, final
 
 from strongroom.access import identity
-from strongroom.access.policy import Actor, Scope as PolicyScope
+from strongroom.access.policy import Actor
+from strongroom.access.policy import Scope as PolicyScope
 from strongroom.access.roles import Action, ActorKind
 from strongroom.archive.credentials import MoveDestination
 from strongroom.catalogue import scope as catalogue_scope
@@ -131,7 +132,9 @@ def _entry(connection: apsw.Connection, device: devices.Device) -> identity.Devi
         actions=frozenset(Action(action) for action in device.actions),
         scope=policy_scope(device.scope),
         certificates=tuple(
-            identity.Certificate(one.fingerprint, datetime.fromtimestamp(one.not_before, UTC), datetime.fromtimestamp(one.expires, UTC))
+            identity.Certificate(
+                one.fingerprint, datetime.fromtimestamp(one.not_before, UTC), datetime.fromtimestamp(one.expires, UTC)
+            )
             for one in issued
         ),
         networks=identity.parse_networks(device.networks),

@@ -1,8 +1,9 @@
 """
 Bytes going out: nothing leaves before a durable record says who gets what (I5, I10).
 
-Use: `async with disclosure:` writes one "begin transferring" record per patient and only then lets `open` read; on the way out one
-"transferred" record per patient says what was sent and what failed. Only the segments that cover the wanted range are opened.
+Use: `async with disclosure:` writes one "begin transferring" record per patient and only then lets `open` read; on the
+way out one "transferred" record per patient says what was sent and what failed. Only the segments that cover the
+wanted range are opened.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class Disclosure:
         self._open = True
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._open = False
         if not self._rows:
             return
@@ -101,9 +104,11 @@ class Disclosure:
 
     async def open(self, instance: Instance, first: int = 0, last: int | None = None) -> AsyncIterator[memoryview]:
         """
-        Yield the data-set bytes first..last (exclusive; the whole when not given) of *instance*, opened and authenticated.
+        Yield the data-set bytes first..last (exclusive; the whole when not given) of *instance*, opened and
+        authenticated.
 
-        Raises IntegrityError when what the medium returns is not what was sealed: nothing of a changed segment is yielded.
+        Raises IntegrityError when what the medium returns is not what was sealed: nothing of a changed segment is
+        yielded.
         """
         if not self._open:
             raise LocalProtocolError("a disclosure is read inside `async with` only: the record comes first")

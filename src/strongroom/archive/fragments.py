@@ -1,8 +1,10 @@
 """
-Metadata fragments: the DICOM JSON of each instance without its bulk data, sealed under the study's key (DESIGN section 6, Metadata).
+Metadata fragments: the DICOM JSON of each instance without its bulk data, sealed under the study's key (DESIGN section
+6, Metadata).
 
-Made from the header that the deposit read anyway, in quiet moments: nobody who sends waits for one. What is not made yet is known by the
-catalogue (a row without a fragment), so a crash loses nothing; at start the rest is made from the packs.
+Made from the header that the deposit read anyway, in quiet moments: nobody who sends waits for one. What is not made
+yet is known by the catalogue (a row without a fragment), so a crash loses nothing; at start the rest is made from the
+packs.
 """
 
 from __future__ import annotations
@@ -78,9 +80,7 @@ class Fragments:
         if header.head is None or self._bytes + len(header.head) > MAX_REMEMBERED_BYTES:
             self._overflow = True
         else:
-            self._waiting.append(
-                _Waiting(instance_id, arrival.blob_id, arrival.key, header.encoding_uid, header.head)
-            )
+            self._waiting.append(_Waiting(instance_id, arrival.blob_id, arrival.key, header.encoding_uid, header.head))
             self._bytes += len(header.head)
         self._wake.set()
 
@@ -114,7 +114,9 @@ class Fragments:
             await self._core.committer.submit(Change(lambda connection: _put(connection, sealed), ()))
 
     def _make(self, one: _Waiting) -> bytes:
-        """The fragment, sealed; a header that cannot be shown as JSON gets an empty object rather than no end of tries."""
+        """
+        The fragment, sealed; a header that cannot be shown as JSON gets an empty object rather than no end of tries.
+        """
         try:
             text = dicom_json.dumps(dicom_json.to_json(one.head, one.encoding_uid))
         except StrongroomError:

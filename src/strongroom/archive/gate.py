@@ -1,8 +1,8 @@
 """
 The gate: the only maker of sessions (DESIGN section 2, decision 3).
 
-1. A device is who its certificate, AE title, network and door say together (access.identity); a refusal is durable in the trail
-   before the caller hears of it, and every caller hears the same.
+1. A device is who its certificate, AE title, network and door say together (access.identity); a refusal is durable in
+   the trail before the caller hears of it, and every caller hears the same.
 2. The host is who the kernel says runs the command; it has no patient data without a written reason.
 3. The system is the archive itself, for its own named tasks.
 """
@@ -102,13 +102,18 @@ class Gate:
         at = parts.clock().timestamp()
         await self._core.committer.submit(
             Change(
-                lambda connection: callers.note(connection, address=address, ae_title="", door=door, reason=reason, at=at),
+                lambda connection: callers.note(
+                    connection, address=address, ae_title="", door=door, reason=reason, at=at
+                ),
                 (message,),
             )
         )
 
     async def turned_away_again(self, kind: tuple[str, ...], times: int, since: datetime) -> None:
-        """Record how often the same happened once more: (address, door, reason), or nothing when there were too many kinds."""
+        """
+        Record how often the same happened once more: (address, door, reason), or nothing when there were too many
+        kinds.
+        """
         await self._core.committer.submit(Note((recording.turned_away_again(self._core.parts, kind, times, since),)))
 
     async def _note_seen(self, name: str) -> None:

@@ -3,8 +3,8 @@
 
 1. The packs are structurally whole (vault.check), and the database and keyring are.
 2. Every catalogue row has its record where it says, under the blob id it says (I2).
-3. Every record in the packs is known: a row, a conflict, a quarantine entry, or it is named as an orphan (a crash left it; it was never
-   answered with success, or its row was lost).
+3. Every record in the packs is known: a row, a conflict, a quarantine entry, or it is named as an orphan (a crash left
+   it; it was never answered with success, or its row was lost).
 4. With *read*: every byte opens under its key and the SHA-256 of the data set is the one in the catalogue.
 """
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from strongroom.archive.blobs import open_blob, place
 from strongroom.catalogue import instances as catalogue
-from strongroom.errors import StrongroomError
 from strongroom.catalogue.lookups import has_blob
+from strongroom.errors import StrongroomError
 from strongroom.register import conflicts, lookups, quarantine
 from strongroom.vault import check as vault_check
 
@@ -82,7 +82,9 @@ class Inspection:
             for cover in opener.windows():
                 digest.update(opener.open(parts.vault.read(place(row), cover.sealed_start, cover.sealed_stop), cover))
         except StrongroomError as error:
-            self._found("damaged-blob", f"instance {row.id}, pack {row.location.pack} at {row.location.offset}", str(error))
+            self._found(
+                "damaged-blob", f"instance {row.id}, pack {row.location.pack} at {row.location.offset}", str(error)
+            )
             return
         if digest.digest() == row.digest:
             self.good.append(row.id)
@@ -95,7 +97,11 @@ class Inspection:
             try:
                 for record in vault.records(pack):
                     if bytes(record.blob_id) not in known and not self._is_new(bytes(record.blob_id)):
-                        self._found("orphan", f"pack {pack} at {record.location.offset}", "a record that no row knows; never promised")
+                        self._found(
+                            "orphan",
+                            f"pack {pack} at {record.location.offset}",
+                            "a record that no row knows; never promised",
+                        )
             except StrongroomError:
                 continue  # the structure check has named it
 

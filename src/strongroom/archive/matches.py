@@ -1,8 +1,8 @@
 """
 Answers of a search, a page at a time.
 
-The first page is fetched and its count recorded in the trail before the first answer leaves (I5); what follows it is counted in a
-second record when the search ends, however it ends.
+The first page is fetched and its count recorded in the trail before the first answer leaves (I5); what follows it is
+counted in a second record when the search ends, however it ends.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from strongroom.access.policy import Actor
     from strongroom.archive.core import Core
-    from strongroom.catalogue.scope import Scope
     from strongroom.catalogue.query import Query
+    from strongroom.catalogue.scope import Scope
     from strongroom.dicom.json import JsonElement
 
 PAGE = 256

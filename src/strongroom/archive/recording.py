@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from strongroom.archive.credentials import DeviceCredential, Recipient
     from strongroom.audit.message import AuditMessage
     from strongroom.audit.trail import Entry
-    from strongroom.catalogue.query import Query
     from strongroom.catalogue.instances import InstanceRow
+    from strongroom.catalogue.query import Query
 
 FIND_SOP_CLASS = {"patient": "1.2.840.10008.5.1.4.1.2.1.1", "study": "1.2.840.10008.5.1.4.1.2.2.1"}
 
@@ -95,10 +95,14 @@ def interrupted_deposit(
     return parts.reporter.deposit_failed(parts.clock(), party(actor), study, reason)
 
 
-def begin_transfer(parts: Parts, actor: Actor, recipient: Recipient, rows: Iterable[InstanceRow], act: str) -> list[AuditMessage]:
+def begin_transfer(
+    parts: Parts, actor: Actor, recipient: Recipient, rows: Iterable[InstanceRow], act: str
+) -> list[AuditMessage]:
     """One record per patient, durable before the first byte leaves (I5)."""
     return [
-        parts.reporter.begin_transfer(parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act)
+        parts.reporter.begin_transfer(
+            parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act
+        )
         for patient, studies in _by_patient(rows)
     ]
 
@@ -108,7 +112,9 @@ def transferred(
 ) -> list[AuditMessage]:
     """One record per patient of what was sent, or, with a reason, of what was not."""
     return [
-        parts.reporter.transferred(parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act, reason=reason)
+        parts.reporter.transferred(
+            parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act, reason=reason
+        )
         for patient, studies in _by_patient(rows)
     ]
 
@@ -127,9 +133,16 @@ def refusal(parts: Parts, actor: Actor, action: str, reason: str) -> AuditMessag
 
 def not_admitted(parts: Parts, credential: DeviceCredential, rejection: Rejection) -> AuditMessage:
     """A caller was turned away after its association request."""
-    caller = Party("caller", credential.calling_ae_title, credential.calling_ae_title, f"{credential.address}:{credential.port}")
+    caller = Party(
+        "caller", credential.calling_ae_title, credential.calling_ae_title, f"{credential.address}:{credential.port}"
+    )
     return parts.reporter.not_admitted(
-        parts.clock(), caller, credential.door, rejection.reason.value, fingerprint=rejection.fingerprint, device=rejection.device
+        parts.clock(),
+        caller,
+        credential.door,
+        rejection.reason.value,
+        fingerprint=rejection.fingerprint,
+        device=rejection.device,
     )
 
 
@@ -141,11 +154,18 @@ def turned_away(parts: Parts, door: str, address: str, reason: str) -> AuditMess
 def turned_away_again(parts: Parts, kind: tuple[str, ...], times: int, since: datetime) -> AuditMessage:
     """The same refusal, counted; *kind* is (address, door, reason), or empty for a mixture."""
     address, door, reason = kind if len(kind) == 3 else ("many", "", "several")
-    return parts.reporter.repeated(parts.clock(), Party("caller", "", "", address), door, reason, times=times, since=since)
+    return parts.reporter.repeated(
+        parts.clock(), Party("caller", "", "", address), door, reason, times=times, since=since
+    )
 
 
 def _recipient(actor: Actor, recipient: Recipient) -> Party:
-    return Party("device" if recipient.name != actor.name else actor.kind.value, recipient.name, recipient.ae_title, recipient.address)
+    return Party(
+        "device" if recipient.name != actor.name else actor.kind.value,
+        recipient.name,
+        recipient.ae_title,
+        recipient.address,
+    )
 
 
 def _by_patient(rows: Iterable[InstanceRow]) -> list[tuple[Patient, list[Study]]]:
@@ -160,11 +180,13 @@ def _by_patient(rows: Iterable[InstanceRow]) -> list[tuple[Patient, list[Study]]
     ]
 
 
-
 def integrity_alert(parts: Parts, findings: int) -> AuditMessage:
     """A check found something wrong."""
     return parts.reporter.alert(
-        parts.clock(), EventType.INTEGRITY, "urn:strongroom:check", f"a check ended with {findings} findings; run `strongroom check`"
+        parts.clock(),
+        EventType.INTEGRITY,
+        "urn:strongroom:check",
+        f"a check ended with {findings} findings; run `strongroom check`",
     )
 
 
@@ -173,7 +195,9 @@ def shown(entry: Entry) -> dict[str, Any]:
     message = entry.message
     # an act that nobody asked for (a refused caller, an alert) names us first and whoever caused it last
     actor = next((one for one in message.participants if one.requestor), message.participants[-1])
-    about = [f"study {uid}" for uid in message.study_instance_uids()] + [f"patient {one}" for one in message.patient_ids() if one]
+    about = [f"study {uid}" for uid in message.study_instance_uids()] + [
+        f"patient {one}" for one in message.patient_ids() if one
+    ]
     details = [f"{key}: {value}" for one in message.objects for key, value in one.details if key != "Written reason"]
     return {
         "sequence": entry.sequence,

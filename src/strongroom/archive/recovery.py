@@ -2,9 +2,10 @@
 Start-up after whatever happened: chain and register are brought together (DESIGN section 4, decision 0003).
 
 1. What the register knows as flushed must be in the chain, or the trail was cut: IntegrityError, nothing is opened.
-2. Records in the outbox behind the chain's end are appended now: their groups were committed, a crash came before the chain was flushed.
-3. What else opening found is put into words for the trail: torn ends of packs and chain, which lie behind everything that was promised;
-   a keyring that was healed; records that no group knows.
+2. Records in the outbox behind the chain's end are appended now: their groups were committed, a crash came before the
+   chain was flushed.
+3. What else opening found is put into words for the trail: torn ends of packs and chain, which lie behind everything
+   that was promised; a keyring that was healed; records that no group knows.
 """
 
 from __future__ import annotations
@@ -25,16 +26,22 @@ def reconcile(parts: Parts) -> list[AuditMessage]:
     messages: list[AuditMessage] = []
     torn = parts.trail.torn
     if torn is not None:
-        messages.append(_alert(parts, EventType.TORN_TRAIL, "trail", f"{torn.length} bytes of an unfinished record were cut"))
+        messages.append(
+            _alert(parts, EventType.TORN_TRAIL, "trail", f"{torn.length} bytes of an unfinished record were cut")
+        )
     messages.extend(_pack(parts, one.pack, one.length, by_crash=one.by_crash) for one in parts.vault.torn)
     messages.extend(_alert(parts, EventType.INTEGRITY, "keyring", notice) for notice in parts.keyring.notices)
     with parts.database.reader() as connection:
         saved = heads.find(connection, MAIN)
         waiting = heads.outbox(connection, MAIN, after=parts.trail.head.sequence)
-        known = 0 if saved is None else saved.head.sequence + len(heads.outbox(connection, MAIN, after=saved.head.sequence))
+        known = (
+            0 if saved is None else saved.head.sequence + len(heads.outbox(connection, MAIN, after=saved.head.sequence))
+        )
     if parts.trail.head.sequence > known:
         extra = parts.trail.head.sequence - known
-        messages.append(_alert(parts, EventType.INTEGRITY, "trail", f"the chain ends with {extra} records that no group knows"))
+        messages.append(
+            _alert(parts, EventType.INTEGRITY, "trail", f"the chain ends with {extra} records that no group knows")
+        )
     if waiting:
         parts.trail.append_encoded(waiting)
         text = f"{len(waiting)} records were appended that a crash had kept from the chain"

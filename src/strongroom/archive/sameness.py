@@ -2,7 +2,8 @@
 Is a second deposit of a SOP Instance UID the same content (I3)?
 
 1. Equal SHA-256 of the data sets: the same.
-2. Both in native syntaxes, and different ones: both are converted to explicit VR little endian in one normal form, and compared.
+2. Both in native syntaxes, and different ones: both are converted to explicit VR little endian in one normal form, and
+   compared.
 3. Anything else: not the same. A person decides; nothing is lost by asking.
 """
 
@@ -61,8 +62,14 @@ def _normal_digest(plain: Iterable[memoryview], syntax: str) -> bytes:
     Explicit VR is brought to implicit and not the other way: what implicit VR does not say cannot differ then.
     """
     digest = hashlib.sha256()
-    via = SyntaxConverter(syntax, EXPLICIT_VR_LITTLE_ENDIAN if syntax == IMPLICIT_VR_LITTLE_ENDIAN else IMPLICIT_VR_LITTLE_ENDIAN)
-    back = SyntaxConverter(EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN) if syntax == IMPLICIT_VR_LITTLE_ENDIAN else None
+    via = SyntaxConverter(
+        syntax, EXPLICIT_VR_LITTLE_ENDIAN if syntax == IMPLICIT_VR_LITTLE_ENDIAN else IMPLICIT_VR_LITTLE_ENDIAN
+    )
+    back = (
+        SyntaxConverter(EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+        if syntax == IMPLICIT_VR_LITTLE_ENDIAN
+        else None
+    )
     for piece in plain:
         converted = via.feed(piece)
         digest.update(converted if back is None else back.feed(converted))

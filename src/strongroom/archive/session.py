@@ -1,8 +1,9 @@
 """
-What a caller may do, for as long as it is admitted. Made by `Gate.admit` and by nothing else (DESIGN section 2, decision 3).
+What a caller may do, for as long as it is admitted. Made by `Gate.admit` and by nothing else (DESIGN section 2,
+decision 3).
 
-Each method asks the one policy for this actor and this target before it touches anything, and a refusal is recorded before it is
-raised. Out of scope and absent look the same from here on.
+Each method asks the one policy for this actor and this target before it touches anything, and a refusal is recorded
+before it is raised. Out of scope and absent look the same from here on.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from strongroom.catalogue import instances as catalogue
 from strongroom.errors import AccessDenied, NotFound
 
 if TYPE_CHECKING:
-    from strongroom.access.policy import Actor, Target as PolicyTarget
+    from strongroom.access.policy import Actor
+    from strongroom.access.policy import Target as PolicyTarget
     from strongroom.archive.core import Core
     from strongroom.archive.directory import Directory
-    from strongroom.catalogue.scope import Scope
     from strongroom.catalogue.query import Query, Target
+    from strongroom.catalogue.scope import Scope
 
 MAX_INSTANCES = 200_000
 """Instances of one retrieve; more is asked for study by study."""
@@ -108,7 +110,9 @@ class Session:
         return Disclosure(self._core, self._actor, recipient, rows)
 
     async def destination(self, ae_title: str) -> MoveDestination:
-        """The enrolled device that *ae_title* names, if this session may send to it; raises NotFound otherwise (C37)."""
+        """
+        The enrolled device that *ae_title* names, if this session may send to it; raises NotFound otherwise (C37).
+        """
         self._still_open()
         found = self._directory.destination(ae_title)
         if found is None:

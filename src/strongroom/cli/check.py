@@ -13,7 +13,9 @@ from strongroom.cli.options import AsJson, Home, plain, print_json, printable, r
 
 def check(
     home: Home = None,
-    read: Annotated[bool, typer.Option("--read", help="Open every byte and compare every digest, not only the structure.")] = False,
+    read: Annotated[
+        bool, typer.Option("--read", help="Open every byte and compare every digest, not only the structure.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Compare catalogue and packs; with --read open and compare every byte. Exit status 1 when there are findings."""
@@ -32,6 +34,7 @@ def check(
         for finding in findings:
             typer.echo(f"{finding['kind']:<24}{printable(finding['where'])}  {printable(finding['detail'])}")
         how = "every byte opened and compared" if read else "structure and catalogue compared; --read opens every byte"
-        typer.echo(f"{found['checked']:,} instances ({how}): {len(findings) or 'no'} finding{'' if len(findings) == 1 else 's'}")
+        count = "1 finding" if len(findings) == 1 else f"{len(findings) or 'no'} findings"
+        typer.echo(f"{found['checked']:,} instances ({how}): {count}")
     if findings:
         sys.exit(Exit.FINDINGS)

@@ -21,9 +21,15 @@ def add(
     out: Annotated[Path, typer.Option(help="Folder for its bundle: device.key, device.crt, ca.crt, README.txt.")],
     home: Home = None,
     network: Annotated[list[str] | None, typer.Option(help="Only from this network (CIDR); may be repeated.")] = None,
-    move_port: Annotated[str | None, typer.Option(help="HOST:PORT where it takes images that C-MOVE sends (TLS).")] = None,
-    private_class: Annotated[list[str] | None, typer.Option(help="A private SOP class it may store; may be repeated.")] = None,
-    legacy: Annotated[bool, typer.Option("--legacy", help="It cannot do TLS: plaintext door only, store and echo only.")] = False,
+    move_port: Annotated[
+        str | None, typer.Option(help="HOST:PORT where it takes images that C-MOVE sends (TLS).")
+    ] = None,
+    private_class: Annotated[
+        list[str] | None, typer.Option(help="A private SOP class it may store; may be repeated.")
+    ] = None,
+    legacy: Annotated[
+        bool, typer.Option("--legacy", help="It cannot do TLS: plaintext door only, store and echo only.")
+    ] = False,
     days: Annotated[int, typer.Option(min=1, max=825, help="How long its certificate is valid.")] = 397,
     json: AsJson = False,
 ) -> None:
@@ -45,7 +51,9 @@ def add(
     )
     write_bundle(out, enrolled)
     if json:
-        print_json({key: enrolled[key] for key in ("name", "ae_title", "may", "expires", "fingerprint")} | {"out": str(out)})
+        print_json(
+            {key: enrolled[key] for key in ("name", "ae_title", "may", "expires", "fingerprint")} | {"out": str(out)}
+        )
         return
     typer.echo(f"{name} is enrolled. Its bundle lies in {out}; the key in it exists nowhere else.")
     typer.echo(f"Try it:  {enrolled['try_command']}".replace("BUNDLE", str(out)))
@@ -66,21 +74,33 @@ def list_(home: Home = None, json: AsJson = False) -> None:
     for heading in columns:
         table.add_column(heading.replace("_", " "), overflow="fold")
     for device in found["devices"]:
-        values = ((", ".join(value) if isinstance(value, list) else str(value or "")) for value in (device[key] for key in columns))
+        values = (
+            (", ".join(value) if isinstance(value, list) else str(value or ""))
+            for value in (device[key] for key in columns)
+        )
         table.add_row(*(printable(value) for value in values), style=None if device["state"] == "active" else "dim")
     console = Console()
     console.print(table)
     if found["refused"]:
-        console.print("\nSeen, refused (enrol them with: strongroom device add NAME --ae-title AET --may deposit --out DIR):")
+        console.print(
+            "\nSeen, refused (enrol them with: strongroom device add NAME --ae-title AET --may deposit --out DIR):"
+        )
         for caller in found["refused"]:
-            console.print(f"  {printable(caller['ae_title'])!r} from {printable(caller['address'])}: {caller['count']}x, last {caller['last']}")
+            console.print(
+                f"  {printable(caller['ae_title'])!r} from {printable(caller['address'])}: "
+                f"{caller['count']}x, last {caller['last']}"
+            )
 
 
 @app.command("revoke", epilog=EXIT_HELP)
-def revoke(name: Annotated[str, typer.Argument(help="The device's name.")], home: Home = None, json: AsJson = False) -> None:
+def revoke(
+    name: Annotated[str, typer.Argument(help="The device's name.")], home: Home = None, json: AsJson = False
+) -> None:
     """Revoke a device at once: its open associations end, its certificate opens nothing any more."""
     found = result(home, "device.revoke", name=name)
     if json:
         print_json(found)
         return
-    typer.echo(f"{printable(name)} is revoked; {found['ended']} open association{'' if found['ended'] == 1 else 's'} ended.")
+    typer.echo(
+        f"{printable(name)} is revoked; {found['ended']} open association{'' if found['ended'] == 1 else 's'} ended."
+    )

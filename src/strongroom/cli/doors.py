@@ -1,10 +1,10 @@
-"""`strongroom doors`: who can knock where, and what a stranger got when the archive last looked at itself from outside."""
+"""
+`strongroom doors`: who can knock where, and what a stranger got when the archive last looked at itself from outside.
+"""
 
 from __future__ import annotations
 
 import sys
-
-import typer
 
 from strongroom.cli.exits import Exit
 from strongroom.cli.options import AsJson, Home, print_json, printable, result

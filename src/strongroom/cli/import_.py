@@ -17,7 +17,10 @@ def import_(
     home: Home = None,
     json: AsJson = False,
 ) -> None:
-    """Import DICOM files through the same gate as every other deposit. Exit status 1 if some were refused; they are listed."""
+    """
+    Import DICOM files through the same gate as every other deposit. Exit status 1 if some were refused; they are
+    listed.
+    """
     found: dict[str, Any] = {}
     for reply in run(home, "import", path=str(path.resolve())):
         if "progress" in reply and not json and not plain():
@@ -32,7 +35,8 @@ def import_(
         for refusal in found["refused"]:
             typer.echo(f"refused  {printable(refusal['file'])}: {printable(refusal['reason'])}")
         typer.echo(
-            f"{found['stored']:,} stored, {found['duplicates']:,} already here, {found['conflicts']:,} kept aside as conflicts, "
+            f"{found['stored']:,} stored, {found['duplicates']:,} already here, "
+            f"{found['conflicts']:,} kept aside as conflicts, "
             f"{found['not_dicom']:,} not DICOM, {len(found['refused']):,} refused"
         )
     if found["refused"] or found["conflicts"]:

@@ -13,7 +13,9 @@ from strongroom.cli.options import AsJson, Home, home_path, print_json
 def init(
     home: Home = None,
     web: Annotated[str, typer.Option(help="Where the web door will listen, HOST:PORT.")] = "127.0.0.1:8443",
-    dicom: Annotated[str, typer.Option(help="Where the DICOM door listens (TLS), HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:2762",
+    dicom: Annotated[
+        str, typer.Option(help="Where the DICOM door listens (TLS), HOST:PORT; port 0 takes a free one.")
+    ] = "127.0.0.1:2762",
     ae_title: Annotated[str, typer.Option(help="The archive's own AE title.")] = "STRONGROOM",
     passphrase_file: Annotated[
         Path | None,
@@ -32,9 +34,11 @@ def init(
     typer.echo(f"A new, empty, locked archive lies in {path}.")
     if passphrase_file is None:
         typer.echo(
-            "\nIts master key is a file in the home (keys/master.key, readable by you alone). That protects packs, copies and backups that\n"
-            "travel, not a disk that is stolen whole: keep a copy of the key elsewhere, and consider --passphrase-file or a systemd credential."
+            "\nIts master key is a file in the home (keys/master.key, readable by you alone). That protects packs,\n"
+            "copies and backups that travel, not a disk that is stolen whole: keep a copy of the key elsewhere, and consider\n"
+            "--passphrase-file or a systemd credential."
         )
     typer.echo(
-        f"\nNext:\n  strongroom device add CT1 --home {path} --ae-title CT1 --may deposit --out ct1-bundle\n  strongroom serve --home {path}"
+        f"\nNext:\n  strongroom device add CT1 --home {path} --ae-title CT1 --may deposit --out ct1-bundle\n"
+        f"  strongroom serve --home {path}"
     )

@@ -12,7 +12,11 @@ import typer
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="The home folder (default: $STRONGROOM_HOME, else the platform's data folder).", show_default=False),
+    typer.Option(
+        "--home",
+        help="The home folder (default: $STRONGROOM_HOME, else the platform's data folder).",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of text for a person.")]
 
@@ -57,7 +61,10 @@ def human_bytes(count: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from outside (AE titles, names) without control characters, so that nothing steers the terminal (SECURITY D25)."""
+    """
+    Text from outside (AE titles, names) without control characters, so that nothing steers the terminal (SECURITY
+    D25).
+    """
     return "".join(character if character.isprintable() else "·" for character in text)
 
 

@@ -15,7 +15,10 @@ def serve(
     passphrase_file: Annotated[Path | None, typer.Option(help="File with the passphrase of the master key.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Open the doors of a home and stay; SIGTERM or Ctrl-C ends it cleanly. Prints one line, "ready", once connections are taken."""
+    """
+    Open the doors of a home and stay; SIGTERM or Ctrl-C ends it cleanly. Prints one line, "ready", once connections
+    are taken.
+    """
     from strongroom.app.serving import serve_forever
 
     serve_forever(home_path(home), passphrase_file=passphrase_file, as_json=json)

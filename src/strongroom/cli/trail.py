@@ -10,7 +10,9 @@ import typer
 from strongroom.cli.exits import EXIT_HELP, Exit
 from strongroom.cli.options import AsJson, Home, print_json, printable, run
 
-app = typer.Typer(help="The trail: who saw, took, put in or was refused what.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="The trail: who saw, took, put in or was refused what.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("show", epilog=EXIT_HELP)
@@ -18,7 +20,9 @@ def show(
     home: Home = None,
     last: Annotated[int, typer.Option("--last", min=1, max=100_000, help="How many records, newest first.")] = 50,
     patient: Annotated[str | None, typer.Option(help="Only records about this Patient ID.")] = None,
-    actor: Annotated[str | None, typer.Option(help="Only records of this actor (a device's name, 'host', 'system').")] = None,
+    actor: Annotated[
+        str | None, typer.Option(help="Only records of this actor (a device's name, 'host', 'system').")
+    ] = None,
     refused: Annotated[bool, typer.Option("--refused", help="Only what was refused or failed.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -47,7 +51,10 @@ def show(
 
 @app.command("verify", epilog=EXIT_HELP)
 def verify(home: Home = None, json: AsJson = False) -> None:
-    """Check every record against the chain and the heads in the register. Exit status 5 when something was changed or is missing."""
+    """
+    Check every record against the chain and the heads in the register. Exit status 5 when something was changed or is
+    missing.
+    """
     found: dict[str, object] = {}
     for reply in run(home, "trail.verify"):
         found = reply.get("result", found)
@@ -58,6 +65,9 @@ def verify(home: Home = None, json: AsJson = False) -> None:
     else:
         for finding in findings:
             typer.echo(f"{finding['kind']:<16}{printable(finding['where'])}  {printable(finding['detail'])}")
-        typer.echo(f"{found['records']:,} records: " + ("every one in its place and unchanged" if not findings else "NOT as written"))
+        typer.echo(
+            f"{found['records']:,} records: "
+            + ("every one in its place and unchanged" if not findings else "NOT as written")
+        )
     if findings:
         sys.exit(Exit.INTEGRITY)

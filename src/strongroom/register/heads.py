@@ -1,8 +1,10 @@
 """
-Where each chain of the trail ends, and the records that wait to be flushed into it (DESIGN section 6, Trail truncation).
+Where each chain of the trail ends, and the records that wait to be flushed into it (DESIGN section 6, Trail
+truncation).
 
-A group's records are durable with the group's own transaction: they stand in the outbox here until the chain's file has been
-flushed behind them (docs/decisions/0003). So a crash loses no record, and one that is cut off the chain's end is missed.
+A group's records are durable with the group's own transaction: they stand in the outbox here until the chain's file
+has been flushed behind them (docs/decisions/0003). So a crash loses no record, and one that is cut off the chain's end
+is missed.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ __all__ = ["SavedHead", "every", "find", "outbox", "save"]
 @final
 @dataclass(frozen=True, slots=True)
 class SavedHead:
-    """A chain as the register knows it: *head* before the newest group, *flushed* for certain in the chain's own file."""
+    """
+    A chain as the register knows it: *head* before the newest group, *flushed* for certain in the chain's own file.
+    """
 
     head: Head
     flushed: Head
@@ -33,8 +37,8 @@ def save(connection: apsw.Connection, head: Head, flushed: Head, payloads: Seque
     """
     Remember where the chain ends and put *payloads*, the records that come next, into its outbox.
 
-    Called once for each group, before its records are appended. What *flushed* covers leaves the outbox. Raises IntegrityError when
-    the chain would go back.
+    Called once for each group, before its records are appended. What *flushed* covers leaves the outbox. Raises
+    IntegrityError when the chain would go back.
     """
     connection.execute(
         "INSERT INTO trail_head (chain, sequence, hash, flushed_sequence, flushed_hash) VALUES (?, ?, ?, ?, ?)"
@@ -47,7 +51,9 @@ def save(connection: apsw.Connection, head: Head, flushed: Head, payloads: Seque
         raise IntegrityError(f"the trail's chain {head.chain} would go back to record {head.sequence}")
     connection.execute("DELETE FROM trail_outbox WHERE chain = ? AND sequence <= ?", (head.chain, flushed.sequence))
     for number, payload in enumerate(payloads, head.sequence + 1):
-        connection.execute("INSERT INTO trail_outbox (chain, sequence, payload) VALUES (?, ?, ?)", (head.chain, number, payload))
+        connection.execute(
+            "INSERT INTO trail_outbox (chain, sequence, payload) VALUES (?, ?, ?)", (head.chain, number, payload)
+        )
 
 
 def find(connection: apsw.Connection, chain: str) -> SavedHead | None:
@@ -76,6 +82,7 @@ def outbox(connection: apsw.Connection, chain: str, *, after: int) -> tuple[byte
     )
     for expected, (sequence, _) in enumerate(rows, after + 1):
         if sequence != expected:
-            raise IntegrityError(f"record {expected} of the trail's chain {chain} is neither in the chain nor in the outbox")
+            raise IntegrityError(
+                f"record {expected} of the trail's chain {chain} is neither in the chain nor in the outbox"
+            )
     return tuple(payload for _, payload in rows)
-
