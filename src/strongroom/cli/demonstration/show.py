@@ -48,12 +48,12 @@ class Show:
 
     def command(self, text: str) -> None:
         """A command as a person would type it."""
-        self._console.print(Text("   $ ", "dim").append(printable(text), "bold"), soft_wrap=True)
+        self._console.print(Text.assemble(("   $ ", "dim"), (printable(text), "bold")), soft_wrap=True)
 
     def result(self, text: str, *, good: bool = True) -> None:
         """What came of it."""
         mark, style = ("   ok   ", "green") if good else ("   NOT  ", "bold red")
-        self._console.print(Text(mark, style).append(self._wrapped(text, len(mark)).lstrip(), ""))
+        self._console.print(Text.assemble((mark, style), self._wrapped(text, len(mark)).lstrip()))
 
     def _wrapped(self, text: str, indent: int) -> str:
         space = " " * indent
@@ -101,8 +101,4 @@ def program() -> str:
     if shutil.which("strongroom") is not None:
         return "strongroom"
     beside = Path(sys.executable).with_name("strongroom")
-    if not beside.exists():
-        return f"{sys.executable} -m strongroom.cli"
-    with contextlib.suppress(ValueError):
-        return str(beside.relative_to(Path.cwd()))
-    return str(beside)
+    return str(beside) if beside.exists() else f"{sys.executable} -m strongroom.cli"

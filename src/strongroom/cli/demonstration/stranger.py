@@ -170,16 +170,16 @@ def _what(error: Exception) -> str:
     """What the stranger saw, in the words of the protocol that said it."""
     if isinstance(error, AssociationRejectedError):
         return f"A-ASSOCIATE-RJ {error.result}/{error.source}/{error.reason}, no reason given"
-    alert = error.alert if isinstance(error, AssociationEndedError) else ""
-    if isinstance(error, ssl.SSLError):
-        alert = error.reason or "handshake failed"
-    if alert:
+    alert = error.alert if isinstance(error, AssociationEndedError) else getattr(error, "reason", None) or ""
+    if "ALERT_" in alert:
         return f"TLS alert: {_readable(alert)}"
     if isinstance(error, AssociationEndedError):
         return "connection closed, not a byte of DICOM"
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError | ssl.SSLEOFError):
         return "connection closed"
-    return str(error)
+    if isinstance(error, ssl.SSLError):
+        return "TLS failed"
+    return str(error) or "no answer"
 
 
 def _readable(alert: str) -> str:

@@ -209,16 +209,20 @@ class Tour:
 
     def invite(self) -> None:
         """Say how to look around."""
-        site, name = self._site, program()
-        self._show.step("It stays up: look around from another terminal (Ctrl-C here ends it and removes everything)")
+        site, show, name = self._site, self._show, program()
+        show.step("It stays up: look around from another terminal (Ctrl-C here ends it and removes everything)")
+        show.command(f"export STRONGROOM_HOME={site.home}")
         for command in ("status", "doors", "device list", "trail show --refused", "trail show --last 20"):
-            self._show.command(f"{name} {command} --home {site.home}")
+            show.command(f"{name} {command}")
         for device in self._devices:
-            self._show.say(f"the bundle of {device.name} ({device.may}): {device.folder}", indent=3)
-        if self._devices:
-            last = self._devices[-1]
-            self._show.command(
-                f"findscu +tls {last.folder}/device.key {last.folder}/device.crt +cf {last.folder}/ca.crt -S "
-                f"-aet {last.ae_title} -aec {AE_TITLE} -k QueryRetrieveLevel=STUDY -k 'PatientName=doe*' "
-                f"-k StudyInstanceUID localhost {site.port}"
+            show.say(
+                f"the bundle of {device.name}, which may {device.may.replace(',', ' and ')}: {device.folder}", indent=3
             )
+        if not self._devices:
+            return
+        show.say("with DCMTK, as that last device:", indent=3)
+        last = self._devices[-1]
+        show.command(
+            f"cd {last.folder} && findscu +tls device.key device.crt +cf ca.crt -S -aet {last.ae_title} "
+            f"-aec {AE_TITLE} -k QueryRetrieveLevel=STUDY -k 'PatientName=doe*' -k StudyDate localhost {site.port}"
+        )
