@@ -34,9 +34,9 @@ def init(
     typer.echo(f"A new, empty, locked archive lies in {path}.")
     if passphrase_file is None:
         typer.echo(
-            "\nIts master key is a file in the home (keys/master.key, readable by you alone). That protects packs,\n"
-            "copies and backups that travel, not a disk that is stolen whole: keep a copy of the key elsewhere, and consider\n"
-            "--passphrase-file or a systemd credential."
+            "\nIts master key is a file in the home (keys/master.key, readable by you alone). It protects packs,\n"
+            "copies and backups that travel, not a disk that is stolen whole: keep a copy of the key elsewhere,\n"
+            "and consider --passphrase-file or a systemd credential."
         )
     typer.echo(
         f"\nNext:\n  strongroom device add CT1 --home {path} --ae-title CT1 --may deposit --out ct1-bundle\n"
