@@ -17,7 +17,7 @@ from strongroom.access.identity import REJECTION
 from strongroom.archive import DeviceCredential, MoveDestination
 from strongroom.audit.flood import Flood
 from strongroom.errors import AccessDenied, StrongroomError
-from strongroom.scp.contexts import extended_answers, supported
+from strongroom.scp.contexts import actions_refused, extended_answers, supported
 from strongroom.transport.doors import Admission, Peer
 from strongroom.transport.ends import Refused
 from strongroom.transport.requestor import Callee, association_request, connect
@@ -85,6 +85,7 @@ class Doorkeeper:
             max_pdu_length=self._max_pdu_length,
             sop_class_extended=extended_answers(request.sop_class_extended),
         )
+        await session.refused(actions_refused(request, accept))
         if not any_accepted(accept):
             session.close()
             return NOTHING_SUPPORTED

@@ -23,6 +23,8 @@ from strongroom.catalogue import instances as catalogue
 from strongroom.errors import AccessDenied, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from strongroom.access.policy import Actor
     from strongroom.access.policy import Target as PolicyTarget
     from strongroom.archive.core import Core
@@ -132,6 +134,13 @@ class Session:
         decision = decide(self._actor, action, target)
         if isinstance(decision, Refusal):
             await self._refuse(action, decision.reason)
+
+    async def refused(self, actions: Iterable[str]) -> None:
+        """Record that a front door offered less than was asked for: what the policy says of each of *actions*."""
+        for name in actions:
+            decision = decide(self._actor, Action(name), ARCHIVE)
+            if isinstance(decision, Refusal):
+                await self._record_refusal(Action(name), decision.reason)
 
     @property
     def actor(self) -> Actor:

@@ -20,7 +20,7 @@ from typing import Final, final
 
 from strongroom.dicom import uid
 from strongroom.scp.ports import Permissions, Root
-from strongroom.upper_layer.events import SopClassExtended
+from strongroom.upper_layer.events import AssociateAccept, AssociateRequest, ContextResult, SopClassExtended
 from strongroom.upper_layer.negotiation import Support
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -77,6 +77,26 @@ def supported(session: Permissions) -> Callable[[str], Support | None]:
         return None
 
     return look_up
+
+
+def actions_refused(request: AssociateRequest, accept: AssociateAccept) -> tuple[str, ...]:
+    """
+    Name the actions that were asked for and are not for this caller: contexts answered "user rejection".
+
+    A storage class that was refused was offered for deposit, or, with the requestor as SCP, for retrieval.
+    """
+    rejected = {result.id for result in accept.presentation_contexts if result.result is ContextResult.USER_REJECTION}
+    as_receiver = {role.sop_class_uid for role in request.role_selections if role.scp and not role.scu}
+    actions: dict[str, None] = {}
+    for context in request.presentation_contexts:
+        if context.id not in rejected:
+            continue
+        found = QUERY_RETRIEVE.get(context.abstract_syntax)
+        if found is not None:
+            actions["query" if found[1] is Operation.FIND else "retrieve"] = None
+        else:
+            actions["retrieve" if context.abstract_syntax in as_receiver else "deposit"] = None
+    return tuple(actions)
 
 
 def extended_answers(proposed: Iterable[SopClassExtended]) -> tuple[SopClassExtended, ...]:
