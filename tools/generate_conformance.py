@@ -1,12 +1,12 @@
 """
 Fill the tables of docs/conformance.md from the code: UIDs, presentation contexts, statuses, keys, character sets, TLS.
 
-`python tools/generate_conformance.py` rewrites what stands between the markers `<!-- table NAME -->` and `<!-- end -->`;
-with `--check` it only says whether something would change (exit status 1). A test does the same, so that the statement
+`python tools/generate_conformance.py` rewrites what stands between `<!-- table NAME -->` and `<!-- end -->`; with
+`--check` it only says whether something would change (exit status 1). A test does the same, so that the statement
 cannot drift from the program (SECURITY C58).
 """
 
-# ruff: noqa: INP001 -- a script, not a package
+# ruff: noqa: INP001, SLF001 -- a script, not a package; the tables of character sets are nobody else's business
 from __future__ import annotations
 
 import ast
@@ -200,7 +200,10 @@ def rejections() -> str:
     rows = (
         (REJECTION, "whoever is not admitted, for whatever reason: the reason stands in the trail only"),
         ((REFUSAL.result, REFUSAL.source, REFUSAL.reason), "the archive could not decide (for example a full disk)"),
-        ((NO_ROOM.result, NO_ROOM.source, NO_ROOM.reason), "no room: the quota of the device or of the archive is full"),
+        (
+            (NO_ROOM.result, NO_ROOM.source, NO_ROOM.reason),
+            "no room: the quota of the device or of the archive is full",
+        ),
         (
             (NOTHING_SUPPORTED.result, NOTHING_SUPPORTED.source, NOTHING_SUPPORTED.reason),
             "admitted, but none of the proposed contexts is for this device",
@@ -218,12 +221,20 @@ def rejections() -> str:
 def suites() -> str:
     """The TLS 1.2 cipher suites, in our order."""
     names = [name for name in tls.CIPHERS.split(":") if not name.startswith("@")]
-    return table(("TLS 1.2 cipher suite (OpenSSL's name), in the order of preference",), ((f"`{name}`",) for name in names))
+    return table(
+        ("TLS 1.2 cipher suite (OpenSSL's name), in the order of preference",), ((f"`{name}`",) for name in names)
+    )
 
 
 def user_identities() -> str:
     """How each user identity type is treated (PS3.7 D.3.3.7)."""
-    names = {1: "user name", 2: "user name and passcode", 3: "Kerberos service ticket", 4: "SAML assertion", 5: "JSON Web Token"}
+    names = {
+        1: "user name",
+        2: "user name and passcode",
+        3: "Kerberos service ticket",
+        4: "SAML assertion",
+        5: "JSON Web Token",
+    }
     return table(
         ("type", "what", "on a TLS door", "on a plaintext door"),
         (
@@ -240,7 +251,11 @@ def user_identities() -> str:
 
 def character_sets() -> str:
     """The character sets that are read (PS3.3 C.12.1.1.2)."""
-    terms = [(f"`ISO_IR {number}`, `ISO 2022 IR {number}`", codec) for number, codec in charset._G1.items() if number not in (149, 58)]
+    terms = [
+        (f"`ISO_IR {number}`, `ISO 2022 IR {number}`", codec)
+        for number, codec in charset._G1.items()
+        if number not in (149, 58)
+    ]
     terms += [(f"`ISO 2022 IR {number}`", codec) for number, codec in charset._G1.items() if number in (149, 58)]
     terms += [(f"`ISO 2022 IR {number}`", codec) for number, codec in charset._G0.items()]
     terms += [(f"`{term}`", codec) for term, codec in charset._STAND_ALONE.items()]
