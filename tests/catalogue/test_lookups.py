@@ -1,19 +1,9 @@
-"""Looking instances up by row ids and blob ids."""
+"""Looking instances up by what is not a DICOM attribute."""
 
 from __future__ import annotations
 
 from catalogue.holding import Holding, blob
 from strongroom.catalogue import lookups
-
-
-def test_rows_are_found_by_their_ids():
-    """Those that are there, in their order."""
-    holding = Holding()
-    for _ in range(3):
-        holding.record()
-
-    assert [row.id for row in lookups.with_ids(holding.connection, [3, 9, 1])] == [1, 3]
-    assert lookups.with_ids(holding.connection, []) == []
 
 
 def test_a_blob_of_a_row_is_known():

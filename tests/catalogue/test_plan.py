@@ -90,7 +90,16 @@ INDEXED = [
 ]
 
 
-@pytest.mark.parametrize("scope", [EVERYTHING, Scope.of(sending_devices=["CT1"]), Scope.of(studies=["1.1", "1.2"])])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        EVERYTHING,
+        Scope.of(sending_devices=["CT1"]),
+        Scope.of(sending_devices=["CT1", "MR1"]),
+        Scope.of(studies=["1.1", "1.2"]),
+    ],
+    ids=["everything", "device", "devices", "studies"],
+)
 @pytest.mark.parametrize("level", [Level.STUDY, Level.SERIES, Level.IMAGE])
 @pytest.mark.parametrize("keys", INDEXED, ids=str)
 def test_an_indexed_key_never_scans_a_table(holding, keys, level, scope):
@@ -172,3 +181,9 @@ def test_the_smaller_part_is_walked():
     assert "study_by_study_date" in common_name[-1][0]
     assert "study_by_name" in rare_name[-1][0]
     assert all(values[-1] <= PROBE for statement, values in common_name if "count(*)" in statement)
+
+
+@pytest.mark.parametrize("level", [Level.STUDY, Level.SERIES, Level.IMAGE])
+def test_a_scope_of_devices_leads_by_itself(holding, level):
+    """Without any key the studies of the devices are walked, not all that there are."""
+    assert scanned(steps(holding, level, Scope.of(sending_devices=["CT1", "MR1"]), **RETURNED)) == []

@@ -7,11 +7,11 @@ counts half a study.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from strongroom.catalogue.condition import TRUE, Condition, either
+from strongroom.catalogue.condition import TRUE, Condition, either, some_row
 from strongroom.catalogue.matching import number_matches, text_matches, uid_matches, values_of
 from strongroom.catalogue.scope import Scope
 from strongroom.dicom.json import JsonElement
@@ -56,6 +56,7 @@ _COMPUTED: Final[Mapping[str, Computed]] = {
     "00083002": Computed("UI", Level.IMAGE, "instance.transfer_syntax_uid", plain=True),
     "00201209": Computed("IS", Level.SERIES, "coalesce(sum(source.instances), 0)"),
 }
+_MODALITIES_IN_STUDY: Final = "00080061"
 _DEPTHS: Final = {Level.PATIENT: 0, Level.STUDY: 1, Level.SERIES: 2, Level.IMAGE: 3}
 
 
@@ -94,8 +95,28 @@ def matches(tag: str, computed: Computed, element: JsonElement, level: Level, sc
         inner = uid_matches(computed.compared, values)
     else:
         inner = either(text_matches(computed.compared, str(value), wild=True) for value in values)
+    listed = _listed(values) if tag == _MODALITIES_IN_STUDY else TRUE
+    if listed != TRUE and scope.everything:
+        return listed
     start, bound = _from(computed, level, scope)
-    return Condition(f"EXISTS (SELECT 1 {start} AND {inner.sql})", (*bound, *inner.values))
+    return listed & some_row(f"{start} AND {inner.sql}", (*bound, *inner.values))
+
+
+def _listed(values: Sequence[object]) -> Condition:
+    """
+    Modalities without wild cards are looked up in their own index, which a walk along names or dates can do without
+    reading the study.
+    """
+    if any(character in str(value) for value in values for character in "*?"):
+        return TRUE
+    return either(
+        some_row(
+            "FROM study_modality AS other WHERE other.modality = ?"
+            " AND other.study_date = study.study_date AND other.study = study.id",
+            (str(value).strip(" "),),
+        )
+        for value in values
+    )
 
 
 def _from(computed: Computed, level: Level, scope: Scope) -> tuple[str, tuple[str | int | float | bytes | None, ...]]:
@@ -112,4 +133,4 @@ def _from(computed: Computed, level: Level, scope: Scope) -> tuple[str, tuple[st
 
 def asked_modalities(element: JsonElement) -> tuple[str, ...]:
     """The values of a key Modalities in Study; none when it is universal."""
-    return tuple(str(value) for value in values_of("00080061", "CS", element))
+    return tuple(str(value) for value in values_of(_MODALITIES_IN_STUDY, "CS", element))

@@ -54,6 +54,15 @@ def either(conditions: Iterable[Condition]) -> Condition:
     return _joined(kept, " OR ") if kept else FALSE
 
 
+def some_row(rows: str, values: tuple[SqlValue, ...] = ()) -> Condition:
+    """
+    Return the condition that *rows* (from FROM on, about the row at hand) is not empty.
+
+    Not written as EXISTS: SQLite may turn that into a join and then begin with the other table.
+    """
+    return Condition(f"(SELECT 1 {rows} LIMIT 1) IS NOT NULL", values)
+
+
 def _joined(conditions: list[Condition], operator: str) -> Condition:
     if len(conditions) == 1:
         return conditions[0]

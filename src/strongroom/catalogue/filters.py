@@ -129,7 +129,7 @@ def conditions(
             yield _condition(key)
     for tag, element in checked.items():
         found = computed.computed_at(query.level, tag)
-        if found is not None:
+        if found is not None and tag not in done:
             yield computed.matches(tag, found, element, query.level, scope)
     yield in_scope(query.level, scope)
 

@@ -8,13 +8,13 @@ smallest part is walked; only when no key has an index is the table itself read 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
 import apsw
 
-from strongroom.catalogue.condition import TRUE, Condition, every
+from strongroom.catalogue.condition import TRUE, Condition, every, some_row
 from strongroom.catalogue.filters import Key, date_matches
 from strongroom.catalogue.folding import name_groups, range_of
 from strongroom.catalogue.matching import Prefix, name_patterns, prefix_of, uid_matches
@@ -22,7 +22,7 @@ from strongroom.catalogue.rows import select
 from strongroom.catalogue.scope import Scope
 from strongroom.dicom.model import Level
 
-__all__ = ["Pass", "key_walk", "uid_walk"]
+__all__ = ["Pass", "Walk", "key_walk", "uid_walk"]
 
 PROBE: Final = 1_000
 """Index entries counted at most before an index is chosen: about 50 microseconds."""
@@ -52,6 +52,15 @@ class Pass:
     covered: Condition = TRUE
     probed: str = ""
     """The index alone, when *start* joins it to its table: what a probe counts."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Passes that together meet every match; *done* are keys they fulfil exactly, which need not be compared again."""
+
+    passes: Iterable[Pass]
+    done: frozenset[str] = frozenset()
 
 
 @final
@@ -100,15 +109,16 @@ _UIDS: Final = (
     (Level.SERIES, "0020000E", "series INDEXED BY series_by_uid", "series.series_instance_uid", "series.id"),
     (Level.STUDY, "0020000D", "study INDEXED BY study_by_uid", "study.study_instance_uid", "study.id"),
 )
+_NAME: Final = "00100010"
 _MODALITY: Final = "study_modality AS listed"
 _SENT: Final = "study_source AS listed"
 _STUDY_OF_LISTED: Final = " CROSS JOIN study ON study.id = listed.study"
 _DEPTHS: Final = {Level.PATIENT: 0, Level.STUDY: 1, Level.SERIES: 2, Level.IMAGE: 3}
 
 
-def uid_walk(level: Level, keys: Mapping[str, Key], scope: Scope) -> tuple[str, Iterator[Pass]] | None:
+def uid_walk(level: Level, keys: Mapping[str, Key], scope: Scope) -> Walk | None:
     """
-    Return the passes for the lowest UID given, and the key they fulfil; None when there is no UID.
+    Return the walk for the lowest UID given; None when there is no UID.
 
     A scope that lists studies gives theirs.
     """
@@ -123,26 +133,32 @@ def uid_walk(level: Level, keys: Mapping[str, Key], scope: Scope) -> tuple[str, 
         if asked is not None:
             # Below the level of the UIDs each has many entities: one after the other keeps the index's order.
             chunk = CHUNK if entry is level else 1
-            return tag, _uid_passes(entry, start, column, order, sorted(asked), chunk)
+            return Walk(_uid_passes(entry, start, column, order, sorted(asked), chunk), frozenset({tag}))
     return None
 
 
 def key_walk(
     connection: apsw.Connection, level: Level, keys: Mapping[str, Key], modalities: Sequence[str], scope: Scope
-) -> Iterator[Pass]:
+) -> Walk:
     """Choose the walk for a search without UIDs; a match has a series of one of *modalities*, unless there are none."""
-    best: list[Pass] = []
+    best: tuple[list[Pass], frozenset[str]] | None = None
     fewest = PROBE + 1
-    for candidate in _candidates(level, keys, modalities, scope):
+    for candidate, done in _candidates(level, keys, modalities, scope):
         count = _probe(connection, candidate)
         if count < fewest:
-            best, fewest = candidate, count
-    if not best:
+            best, fewest = (candidate, done), count
+    if best is None:
         table, entry = ("patient", Level.PATIENT) if level is Level.PATIENT else ("study", Level.STUDY)
-        best = [Pass(entry, table, (f"{table}.id",))]
-    for number, one in enumerate(best):
-        before = every(~earlier.covered for earlier in best[:number])
-        yield replace(one, seek=one.seek & before)
+        return Walk((Pass(entry, table, (f"{table}.id",)),))
+    return Walk(_apart(best[0]), best[1])
+
+
+def _apart(walk: list[Pass]) -> list[Pass]:
+    """Several passes may overlap: each leaves out what those before it covered."""
+    return [
+        replace(one, seek=one.seek & every(~earlier.covered for earlier in walk[:number]))
+        for number, one in enumerate(walk)
+    ]
 
 
 def _uid_passes(entry: Level, start: str, column: str, order: str, uids: list[str], chunk: int) -> Iterator[Pass]:
@@ -150,30 +166,48 @@ def _uid_passes(entry: Level, start: str, column: str, order: str, uids: list[st
         yield Pass(entry, start, (order,), seek=uid_matches(column, uids[at : at + chunk]))
 
 
-def _candidates(level: Level, keys: Mapping[str, Key], modalities: Sequence[str], scope: Scope) -> Iterator[list[Pass]]:
+def _candidates(
+    level: Level, keys: Mapping[str, Key], modalities: Sequence[str], scope: Scope
+) -> Iterator[tuple[list[Pass], frozenset[str]]]:
     """The walks the keys offer, those that usually leave least first: they win when several are beyond the probe."""
     table = "patient" if level is Level.PATIENT else "study"
     for (of_table, tag), index in _TEXTS.items():
         if of_table == table and (key := keys.get(tag)) is not None:
-            yield from _offered(_text_passes(index, key))
-    name = keys.get("00100010")
+            exact = key.literal or all(_simple(str(value).strip(" ")) for value in key.values)
+            yield from _offered(_text_passes(index, key), tag if exact else None)
+    name = keys.get(_NAME)
     if name is not None and name.table == table:
-        yield from _offered(_name_passes(_NAMES[table], name))
+        exact = all(_simple_name(value) for value in name.values)
+        yield from _offered(_name_passes(_NAMES[table], name), _NAME if exact else None)
     if level is not Level.PATIENT:
-        device = scope.listed_device
-        if device is not None:
-            seek = Condition("listed.device = ?", (device,))
-            yield [Pass(Level.STUDY, _SENT + _STUDY_OF_LISTED, ("listed.study",), seek, probed=_SENT)]
+        yield from _offered([_device_pass(device) for device in sorted(scope.listed_devices)], None)
         if modalities:
-            yield from _offered(_modality_passes(modalities, keys.get("00080020")))
+            yield from _offered(_modality_passes(modalities, keys.get("00080020")), None)
     for (of_table, tag), index in _DATES.items():
         if of_table == table and (key := keys.get(tag)) is not None:
-            yield from _offered(_date_passes(index, key))
+            yield from _offered(_date_passes(index, key), tag)
 
 
-def _offered(walk: list[Pass] | None) -> Iterator[list[Pass]]:
+def _device_pass(device: str) -> Pass:
+    seek = Condition("listed.device = ?", (device,))
+    covered = some_row("FROM study_source AS other WHERE other.device = ? AND other.study = study.id", (device,))
+    return Pass(Level.STUDY, _SENT + _STUDY_OF_LISTED, ("listed.study",), seek, covered=covered, probed=_SENT)
+
+
+def _offered(walk: list[Pass] | None, done: str | None) -> Iterator[tuple[list[Pass], frozenset[str]]]:
     if walk and len(walk) <= MAX_PASSES:
-        yield walk
+        yield walk, frozenset() if done is None else frozenset({done})
+
+
+def _simple(pattern: str) -> bool:
+    """A stretch of the index is just what matches: no wild card, or one asterisk at the end."""
+    return "?" not in pattern and "*" not in pattern.rstrip("*")
+
+
+def _simple_name(value: object) -> bool:
+    groups = name_groups(value)
+    patterns = name_patterns(groups[0])
+    return not groups[1] and not groups[2] and len(patterns) == 1 and _simple(patterns[0])
 
 
 def _probe(connection: apsw.Connection, walk: list[Pass]) -> int:
@@ -260,9 +294,9 @@ def _modality_passes(modalities: Sequence[str], date: Key | None) -> list[Pass] 
             low, high = Condition("listed.study_date >= ?", asked[:1]), Condition("listed.study_date <= ?", asked[1:])
     walk: list[Pass] = []
     for modality in dict.fromkeys(modalities):
-        covered = Condition(
-            "EXISTS (SELECT 1 FROM study_modality AS other WHERE other.modality = ?"
-            " AND other.study_date = study.study_date AND other.study = study.id)",
+        covered = some_row(
+            "FROM study_modality AS other WHERE other.modality = ?"
+            " AND other.study_date = study.study_date AND other.study = study.id",
             (modality,),
         )
         seek = Condition("listed.modality = ?", (modality,)) & high

@@ -15,7 +15,7 @@ from typing import Final, final
 
 import msgspec
 
-from strongroom.catalogue.condition import FALSE, TRUE, Condition, either, every
+from strongroom.catalogue.condition import FALSE, TRUE, Condition, either, every, some_row
 
 __all__ = ["EVERYTHING", "NOTHING", "Reach", "Scope"]
 
@@ -49,10 +49,7 @@ class Reach:
             return TRUE
         sent = _among("sent.device", self.sending_devices)
         if sent != FALSE:
-            sent = Condition(
-                f"EXISTS (SELECT 1 FROM study_source AS sent WHERE {sent.sql} AND sent.study = {study}.id)",  # noqa: S608 -- our text
-                sent.values,
-            )
+            sent = some_row(f"FROM study_source AS sent WHERE {sent.sql} AND sent.study = {study}.id", sent.values)
         return self._whole_study(study) | sent
 
     def series(self, study: str, series: str) -> Condition:
@@ -61,9 +58,8 @@ class Reach:
             return TRUE
         sent = _among("sent.device", self.sending_devices)
         if sent != FALSE:
-            sent = Condition(
-                f"EXISTS (SELECT 1 FROM series_source AS sent WHERE sent.series = {series}.id"  # noqa: S608 -- our text
-                f" AND {sent.sql} AND sent.other_patient = 0)",
+            sent = some_row(
+                f"FROM series_source AS sent WHERE sent.series = {series}.id AND {sent.sql} AND sent.other_patient = 0",
                 sent.values,
             )
         return self._whole_study(study) | sent
@@ -131,13 +127,10 @@ class Scope:
         return frozenset.intersection(*lists) if lists else None
 
     @property
-    def listed_device(self) -> str | None:
-        """The one device of which alone something can lie inside, when there is one."""
-        for reach in self.reaches:
-            others = reach.everything or reach.studies or reach.issuers_of_patient_id
-            if not others and len(reach.sending_devices) == 1:
-                return next(iter(reach.sending_devices))
-        return None
+    def listed_devices(self) -> frozenset[str]:
+        """The devices of which alone something can lie inside, when a reach is a plain list of them; else none."""
+        lists = [reach.sending_devices for reach in self.reaches if _only_devices(reach)]
+        return min(lists, key=len, default=frozenset())
 
     def patient(self, patient: str) -> Condition:
         """
@@ -148,10 +141,10 @@ class Scope:
         if self.everything:
             return TRUE
         visible = self.source("visible", "sent")
-        return Condition(
-            "EXISTS (SELECT 1 FROM study AS visible JOIN series AS member ON member.study = visible.id"  # noqa: S608 -- our text
-            " JOIN series_source AS sent ON sent.series = member.id"
-            f" WHERE visible.patient = {patient}.id AND {visible.sql})",
+        return some_row(
+            "FROM study AS visible CROSS JOIN series AS member ON member.study = visible.id"
+            " CROSS JOIN series_source AS sent ON sent.series = member.id"
+            f" WHERE visible.patient = {patient}.id AND {visible.sql}",
             visible.values,
         )
 
@@ -160,9 +153,9 @@ class Scope:
         if len(self.reaches) == 1:
             return self.reaches[0].study(study)
         visible = self.source(study, "sent")
-        return Condition(
-            "EXISTS (SELECT 1 FROM series AS member JOIN series_source AS sent ON sent.series = member.id"  # noqa: S608 -- our text
-            f" WHERE member.study = {study}.id AND {visible.sql})",
+        return some_row(
+            "FROM series AS member CROSS JOIN series_source AS sent ON sent.series = member.id"
+            f" WHERE member.study = {study}.id AND {visible.sql}",
             visible.values,
         )
 
@@ -171,10 +164,7 @@ class Scope:
         if len(self.reaches) == 1:
             return self.reaches[0].series(study, series)
         visible = self.source(study, "sent")
-        return Condition(
-            f"EXISTS (SELECT 1 FROM series_source AS sent WHERE sent.series = {series}.id AND {visible.sql})",  # noqa: S608 -- our text
-            visible.values,
-        )
+        return some_row(f"FROM series_source AS sent WHERE sent.series = {series}.id AND {visible.sql}", visible.values)
 
     def instance(self, study: str, instance: str) -> Condition:
         """The instance lies inside every reach."""
@@ -191,6 +181,10 @@ NOTHING: Final = Scope((Reach(),))
 
 def _only_studies(reach: Reach) -> bool:
     return bool(reach.studies) and not (reach.everything or reach.sending_devices or reach.issuers_of_patient_id)
+
+
+def _only_devices(reach: Reach) -> bool:
+    return bool(reach.sending_devices) and not (reach.everything or reach.studies or reach.issuers_of_patient_id)
 
 
 def _among(expression: str, names: frozenset[str]) -> Condition:

@@ -11,7 +11,7 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final, final
 
 import apsw
@@ -76,16 +76,11 @@ def search(reader: apsw.Connection, query: Query, scope: Scope) -> Generator[Mat
     """
     checked = check(query)
     keys = keys_of(query, checked)
-    by_uid = uid_walk(query.level, keys, scope)
-    where = every(conditions(query, checked, keys, scope, () if by_uid is None else by_uid[:1]))
+    where = every(conditions(query, checked, keys, scope))
     answer = _Answer(query, checked, keys, scope)
     if scope.nothing or where == FALSE or query.limit == 0:
         return _nothing()
-    if by_uid is not None:
-        walk = by_uid[1]
-    else:
-        walk = key_walk(reader, query.level, keys, _modalities(query, checked, keys), scope)
-    return _pages(reader, query, answer, where, walk)
+    return _pages(reader, query, checked, keys, scope, answer)
 
 
 def _nothing() -> Generator[Match]:
@@ -104,11 +99,20 @@ def _modalities(query: Query, checked: Mapping[str, JsonElement], keys: Mapping[
 
 
 def _pages(
-    reader: apsw.Connection, query: Query, answer: _Answer, where: Condition, walk: Iterator[Pass]
+    reader: apsw.Connection,
+    query: Query,
+    checked: Mapping[str, JsonElement],
+    keys: Mapping[str, Key],
+    scope: Scope,
+    answer: _Answer,
 ) -> Generator[Match]:
+    walk = uid_walk(query.level, keys, scope)
+    if walk is None:
+        walk = key_walk(reader, query.level, keys, _modalities(query, checked, keys), scope)
+    where = every(conditions(query, checked, keys, scope, walk.done))
     left = query.limit
     page = FIRST_PAGE
-    for one in walk:
+    for one in walk.passes:
         after: tuple[Any, ...] | None = None
         while True:
             size = page if left is None else min(page, left)
