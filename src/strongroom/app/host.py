@@ -63,8 +63,11 @@ async def _replies(home: Home, operation: str, parameters: dict[str, Any]) -> As
 
 async def _alone(home: Home, operation: str, parameters: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
     from strongroom.app.assembly import open_archive  # noqa: PLC0415 -- a running server spares the command all of this
+    from strongroom.app.founding import read_passphrase  # noqa: PLC0415
     from strongroom.app.operations import operate  # noqa: PLC0415
 
-    async with open_archive(home) as archive:
+    given = os.environ.get("STRONGROOM_PASSPHRASE_FILE")
+    passphrase = read_passphrase(Path(given)) if given else None
+    async with open_archive(home, passphrase=passphrase) as archive:
         async for reply in operate(archive, operation, parameters, os.getuid()):
             yield reply

@@ -27,6 +27,7 @@ from strongroom.app.control import ControlServer
 from strongroom.app.doorkeeper import Doorkeeper, WayOut
 from strongroom.app.founding import read_passphrase
 from strongroom.app.home import open_home
+from strongroom.app.journal import log, unexpected
 from strongroom.app.operations import operate
 from strongroom.app.selflook import SelfLook
 from strongroom.archive.acts import Note
@@ -110,6 +111,7 @@ class Server:
         archive = self._archive
         parts = archive.core.parts
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(unexpected)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
         archive.serving = True
@@ -130,8 +132,10 @@ class Server:
             gc.collect()
             gc.freeze()  # what start-up made stays; collections need not look at it again
             self._announce(as_json=as_json)
+            log("ready", doors=len(self.open_doors()))
             await self._ended.wait()
         finally:
+            log("stopping")
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
@@ -169,6 +173,7 @@ class Server:
     async def shut(self, name: str, evidence: str) -> None:
         """Shut a door that let a stranger in; it stays shut until the next start."""
         await self._listener.shut(name)
+        log("door-shut", level="error", door=name, evidence=evidence)
         self._table[name] |= {"state": "shut", "stranger": evidence}
 
     def looked(self, name: str, evidence: str, when: datetime) -> None:

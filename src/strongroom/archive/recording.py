@@ -215,5 +215,6 @@ def shown(entry: Entry) -> dict[str, Any]:
 def _event_name(message: AuditMessage) -> str:
     """The most telling word: what exactly happened where the record says so, else what kind of act it was."""
     if message.types:
-        return code(message.types[0]).meaning.lower().replace("-", " ")
+        own = next((kind for kind in message.types if not kind.isdigit()), message.types[0])
+        return code(own).meaning.lower().replace("-", " ")
     return EVENT_NAMES.get(message.event, message.event)

@@ -19,7 +19,10 @@ def init(
     ae_title: Annotated[str, typer.Option(help="The archive's own AE title.")] = "STRONGROOM",
     passphrase_file: Annotated[
         Path | None,
-        typer.Option(help="Protect the master key with the passphrase in this file, which `serve` then needs as well."),
+        typer.Option(
+            help="Protect the master key with the passphrase in this file, which every later command needs as well.",
+            envvar="STRONGROOM_PASSPHRASE_FILE",
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -12,7 +12,10 @@ from strongroom.cli.options import AsJson, Home, home_path
 
 def serve(
     home: Home = None,
-    passphrase_file: Annotated[Path | None, typer.Option(help="File with the passphrase of the master key.")] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the passphrase of the master key.", envvar="STRONGROOM_PASSPHRASE_FILE"),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """
