@@ -1,4 +1,4 @@
-"""Where the chains of the trail end."""
+"""Where the chains of the trail end, and the records that are durable here before they are there."""
 
 from __future__ import annotations
 
@@ -17,37 +17,51 @@ def connection():
     return register()
 
 
-def test_the_newest_head_is_kept_with_its_group(connection):
-    """Sequence, hash and the instances of the last group only; and the head before it, which was durable."""
-    heads.save(connection, Head("main", 1, b"a" * 32), [1, 2])
-    heads.save(connection, Head("main", 3, b"b" * 32), [7])
-    heads.save(connection, Head("cli", 1, b"c" * 32))
+def head(sequence, chain="main"):
+    """The head of a chain after that many records."""
+    return Head(chain, sequence, bytes([sequence]) * 32)
 
-    assert heads.find(connection, "main") == SavedHead(
-        Head("main", 3, b"b" * 32), (7,), before=Head("main", 1, b"a" * 32)
-    )
+
+def test_the_newest_head_of_each_chain_is_kept(connection):
+    """Where it ended, and up to where its own file is flushed for certain."""
+    heads.save(connection, head(0), head(0), [b"1"])
+    heads.save(connection, head(1), head(0), [b"2"])
+    heads.save(connection, head(5, "cli"), head(5, "cli"))
+
+    assert heads.find(connection, "main") == SavedHead(head(1), head(0))
     assert heads.find(connection, "none") is None
     assert [saved.head.chain for saved in heads.every(connection)] == ["cli", "main"]
 
 
-@pytest.mark.parametrize("sequence", [2, 3])
-def test_a_chain_never_goes_back(connection, sequence):
-    """A head that is not newer than the one kept means lost records: refused, nothing changed."""
-    heads.save(connection, Head("main", 3, b"a" * 32))
-    with pytest.raises(IntegrityError):
-        heads.save(connection, Head("main", sequence, b"b" * 32))
+def test_records_wait_in_the_outbox_until_they_are_flushed(connection):
+    """Each under its number; what the chain's own file holds for certain is no longer kept twice."""
+    heads.save(connection, head(0), head(0), [b"1", b"2"])
+    heads.save(connection, head(2), head(0), [b"3"])
+    heads.save(connection, head(0, "cli"), head(0, "cli"), [b"x"])
+    assert heads.outbox(connection, "main", after=0) == (b"1", b"2", b"3")
+    assert heads.outbox(connection, "main", after=2) == (b"3",)
+    heads.save(connection, head(3), head(2), [b"4"])
 
-    assert heads.find(connection, "main").head == Head("main", 3, b"a" * 32)
+    assert heads.outbox(connection, "main", after=2) == (b"3", b"4")
+    assert heads.outbox(connection, "main", after=4) == ()
+    assert heads.outbox(connection, "cli", after=0) == (b"x",)
 
 
-def test_start_up_goes_back_to_what_was_durable_and_no_further(connection):
-    """A crash can lose the records of the last group, never those of the one before: that would be tampering."""
-    for sequence in (1, 5, 9):
-        heads.save(connection, Head("main", sequence, bytes([sequence]) * 32), [sequence])
-    with pytest.raises(IntegrityError):
-        heads.go_back(connection, Head("main", 4, b"x" * 32))
-    heads.go_back(connection, Head("main", 6, b"y" * 32))
+def test_a_gap_between_chain_and_outbox_is_tampering(connection):
+    """A chain that ends before the first record of the outbox lost more than a crash can take."""
+    heads.save(connection, head(0), head(0), [b"1", b"2"])
+    heads.save(connection, head(2), head(1), [b"3"])
 
-    assert heads.find(connection, "main") == SavedHead(Head("main", 6, b"y" * 32), ())
-    heads.save(connection, Head("main", 7, b"z" * 32))
-    assert heads.find(connection, "main").before == Head("main", 6, b"y" * 32)
+    with pytest.raises(IntegrityError, match="record 1"):
+        heads.outbox(connection, "main", after=0)
+
+
+@pytest.mark.parametrize(("ends", "flushed"), [(2, 2), (3, 1), (2, 1)])
+def test_a_chain_never_goes_back(connection, ends, flushed):
+    """Neither its end nor what was flushed of it: refused, and nothing changed."""
+    heads.save(connection, head(3), head(2), [b"4"])
+    with pytest.raises(IntegrityError, match="go back"):
+        heads.save(connection, head(ends), head(flushed), [b"other"])
+
+    assert heads.find(connection, "main") == SavedHead(head(3), head(2))
+    assert heads.outbox(connection, "main", after=3) == (b"4",)
