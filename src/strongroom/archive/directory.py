@@ -125,7 +125,9 @@ class Directory:
 
 
 def _entry(connection: apsw.Connection, device: devices.Device) -> identity.DeviceEntry:
-    issued = certificates.of_device(connection, device.name) or certificates_of_device(connection, device.name)
+    issued = certificates.of_device(connection, device.name)
+    if device.state is devices.State.REVOKED:
+        issued = certificates_of_device(connection, device.name)  # for the trail to know whose they were
     return identity.DeviceEntry(
         name=device.name,
         ae_title=device.ae_title,
