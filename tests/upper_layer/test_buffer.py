@@ -105,6 +105,18 @@ def test_appending_keeps_what_is_unread():
     assert bytes(buffer.data[buffer.start : buffer.end]) == b"x" * 5 + b"y" * 300_000
 
 
+@pytest.mark.parametrize("need", [6, 3000])
+@pytest.mark.parametrize("unread", [1, 5, LOOKAHEAD, LOOKAHEAD + 1, 2000])
+def test_the_last_byte_of_the_memory_is_kept_when_it_is_moved(unread, need):
+    """What is unread comes to the front whole, also when it reached to the very end of the memory."""
+    buffer = ReceiveBuffer()
+    fill(buffer, b"x" * SMALL)
+    buffer.take(SMALL - unread)
+    buffer.room(need, eager=True)
+
+    assert bytes(buffer.data[buffer.start : buffer.end]) == b"x" * unread
+
+
 @pytest.mark.parametrize("count", [-1, 1 << 20])
 def test_an_impossible_count_is_refused(count):
     """A transport that claims to have written more than there was room for is a bug."""

@@ -97,8 +97,8 @@ class ReceiveBuffer:
 
     def _is_held(self) -> bool:
         try:
-            self.data.pop()
+            last = self.data.pop()
         except BufferError:
             return True
-        self.data.append(0)
+        self.data.append(last)  # it may be unread
         return False
