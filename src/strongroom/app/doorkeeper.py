@@ -10,17 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, final
 
 from strongroom.access.identity import REJECTION
 from strongroom.archive import DeviceCredential, MoveDestination
 from strongroom.audit.flood import Flood
-from strongroom.errors import AccessDenied, StrongroomError
+from strongroom.errors import AccessDenied, NotFound, StrongroomError
 from strongroom.scp.contexts import actions_refused, extended_answers, supported
 from strongroom.transport.doors import Admission, Peer
-from strongroom.transport.ends import Refused
-from strongroom.transport.requestor import Callee, association_request, connect
+from strongroom.transport import outbound
+from strongroom.transport.ends import PeerIdentityError, Refused
+from strongroom.transport.requestor import Callee, association_request
 from strongroom.upper_layer import AssociateReject, AssociateRequest, any_accepted, negotiate
 
 if TYPE_CHECKING:
@@ -97,7 +98,14 @@ class Doorkeeper:
                 session.close()
 
         name = session.name
-        return Admission(accept, serve, holder=name, most=None, idle_seconds=self._archive.directory.idle_seconds(name))
+        return Admission(
+            accept,
+            serve,
+            holder=name,
+            most=self._archive.directory.max_associations(name),
+            idle_seconds=self._archive.directory.idle_seconds(name),
+            declined=session.close,
+        )
 
     def refused(self, peer: Peer, reason: Refused) -> None:
         """The listener's report of a caller it did not let come so far."""
@@ -135,13 +143,24 @@ class WayOut:
     Associations to the destinations of C-MOVE: TLS, and the very certificate the destination is enrolled with (C37).
     """
 
-    def __init__(self, ae_title: str, tls: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(
+        self,
+        ae_title: str,
+        tls: Callable[[], ssl.SSLContext],
+        own_doors: Callable[[], Collection[tuple[str, int]]],
+    ) -> None:
         self._ae_title = ae_title
         self._tls = tls
+        self._own_doors = own_doors
 
     async def connect(self, destination: MoveDestination, contexts: Sequence[PresentationContext]) -> Conversation:
-        """Call *destination* at the address of its entry."""
-        (fingerprint,) = destination.certificate_fingerprints
-        callee = Callee(destination.host, destination.port, self._tls(), fingerprint=fingerprint)
+        """Call *destination* at the address of its entry; during a renewal either of its certificates will do."""
         request = association_request(called=destination.ae_title, calling=self._ae_title, contexts=contexts)
-        return await connect(callee, request)
+        failure: StrongroomError = NotFound("this destination has no certificate in force")
+        for fingerprint in sorted(destination.certificate_fingerprints):
+            callee = Callee(destination.host, destination.port, self._tls(), fingerprint=fingerprint)
+            try:
+                return await outbound.connect(callee, request, own_doors=self._own_doors())
+            except PeerIdentityError as error:
+                failure = error
+        raise failure

@@ -79,7 +79,9 @@ class Server:
         provider = Provider(
             ae_title=config.dicom.ae_title,
             outbound=WayOut(
-                config.dicom.ae_title, lambda: tls.client_context(self._identity, archive.authority.certificate)
+                config.dicom.ae_title,
+                lambda: tls.client_context(self._identity, archive.authority.certificate),
+                self._own_addresses,
             ),
         )
         self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH)
@@ -105,6 +107,11 @@ class Server:
         names = tuple(dict.fromkeys((*config.dicom.names, "localhost", host)))
         bundle = self._archive.authority.issue_server(names)
         return tls.Identity(bundle.certificate, bundle.key)
+
+    def _own_addresses(self) -> set[tuple[str, int]]:
+        """Addresses and ports of the doors that are open: a C-MOVE is never sent to ourselves."""
+        found = (door["address"].rpartition(":") for door in self.open_doors())
+        return {(host.strip("[]"), int(port)) for host, _, port in found}
 
     async def run(self, *, as_json: bool) -> None:
         """Open everything, say so, and wait for the end."""

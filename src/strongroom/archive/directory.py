@@ -102,6 +102,11 @@ class Directory:
         device = self._devices.get(name)
         return None if device is None or device.idle_seconds is None else float(device.idle_seconds)
 
+    def max_associations(self, name: str) -> int | None:
+        """How many associations the device may have at a time, unless the general number is meant."""
+        device = self._devices.get(name)
+        return None if device is None else device.max_associations
+
     @property
     def count(self) -> int:
         """Devices that are not revoked."""

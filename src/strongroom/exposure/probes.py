@@ -1,12 +1,13 @@
 """
-What a stranger gets at a DICOM door, tried one knock at a time (EXPOSURE 7.3, rows 1-6 as far as they concern one door).
+What a stranger gets at a DICOM door, tried one knock at a time (EXPOSURE 7.3, rows 1-6 as far as they concern one
+door).
 
 1. An association in clear text.
 2. TLS without a certificate.
 3. TLS with a certificate made on the spot.
 4. The same three again under the door's own AE title: a name is not a key.
-5. Where an association was accepted: C-ECHO, then a C-FIND for a study that cannot exist. Its status proves whether a stranger may query;
-   no identity crosses the wire, and nothing that is answered is kept.
+5. Where an association was accepted: C-ECHO, then a C-FIND for a study that cannot exist. Its status proves whether a
+   stranger may query; no identity crosses the wire, and nothing that is answered is kept.
 A door is open when any knock got an association. Nothing is stored, nothing is retrieved, no password is tried.
 """
 

@@ -1,5 +1,6 @@
 """
-Where the survey may knock. A `Host` is made here and nowhere else, so a probe cannot be aimed at anything outside a territory.
+Where the survey may knock. A `Host` is made here and nowhere else, so a probe cannot be aimed at anything outside a
+territory.
 
 Own doors need no authorisation beyond owning them; scope files with theirs come with the survey itself.
 """
