@@ -130,9 +130,9 @@ def test_exit_statuses_are_documented() -> None:
 def test_every_audit_event_is_documented(kind: Event | EventType) -> None:
     """Whoever reads the trail finds out what a record means: by its word and its code, or by ours."""
     found = code(kind.value)
-    row = f"| `{found.value}` |" if found.scheme == OWN_SCHEME else f"| {found.meaning} | `{found.value}` |"
+    shown = found.meaning.lower().replace("-", " ") if found.scheme == OWN_SCHEME else found.meaning.lower()
 
-    assert row.lower() in text("trail.md").lower()
+    assert f"| {shown} | `{found.value}` |" in text("trail.md").lower()
 
 
 def _row_of(kind: EventType) -> str:
@@ -171,9 +171,26 @@ def test_every_reason_of_a_refusal_is_explained(reason: Rejected | Refused | Rea
 def test_every_environment_variable_is_documented() -> None:
     """There are few, and they are in configuration.md."""
     page = section(text("configuration.md"), "Environment")
-    for name in ("STRONGROOM_HOME", "CREDENTIALS_DIRECTORY", "NO_COLOR"):
-        assert f"`{name}`" in page
-        assert any(name in path.read_text("utf-8") for path in modules())
+    read = re.compile(r'(?:environ(?:\.get\(|\[)|envvar=)\s*"([A-Z][A-Z_]+)"|"([A-Z][A-Z_]+)" in os\.environ')
+    named = {
+        name
+        for path in modules()
+        if "demonstration" not in relative(path)
+        for pair in read.findall(path.read_text("utf-8"))
+        for name in pair
+        if name
+    }
+
+    assert {"STRONGROOM_HOME", "NO_COLOR"} <= named
+    assert set() == {name for name in named if f"`{name}`" not in page}
+
+
+def test_every_event_of_the_log_is_documented() -> None:
+    """Whoever watches the journal finds out what to do."""
+    named = {name for path in modules() for name in re.findall(r"\blog\(\s*\"([a-z-]+)\"", path.read_text("utf-8"))}
+
+    assert "ready" in named
+    assert set() == {name for name in named if f"| `{name}` |" not in text("operate.md")}
 
 
 def _commands() -> list[tuple[str, str]]:

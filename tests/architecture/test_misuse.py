@@ -250,6 +250,7 @@ def test_no_environment_variable_opens_a_door() -> None:
 
     assert {name for pair in named for name in pair if name} <= {
         "STRONGROOM_HOME",
+        "STRONGROOM_PASSPHRASE_FILE",
         "XDG_DATA_HOME",
         "CREDENTIALS_DIRECTORY",
         "NO_COLOR",
