@@ -298,3 +298,18 @@ def test_uncommitted_work_is_gone_after_kill(tmp_path):
     after = Database(path, KEY)
     assert words(after) == ["kept"]
     after.close()
+
+
+def test_a_reserved_log_is_as_long_as_asked_and_loses_nothing(tmp_path: Path) -> None:
+    """Reserving makes the log file long, leaves what was committed, and commits are flushed as before."""
+    database = Database(tmp_path / "a.db", bytes(32))
+    with database.transaction() as connection:
+        connection.execute("CREATE TABLE t (x INTEGER)")
+        connection.execute("INSERT INTO t VALUES (7)")
+    database.reserve_log(1 << 20)
+
+    assert (tmp_path / "a.db-wal").stat().st_size > 900_000
+    assert [(2,)] == database.writer.execute("PRAGMA synchronous").fetchall()
+    with database.reader() as connection:
+        assert [(7,)] == connection.execute("SELECT x FROM t").fetchall()
+    database.close()

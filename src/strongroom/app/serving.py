@@ -122,6 +122,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
         archive.serving = True
+        await asyncio.to_thread(parts.database.reserve_log)
         archive.door_table = lambda: list(self._table.values())
         archive.disconnect = lambda device: self._listener.disconnect(lambda present: present.holder == device)
         control = ControlServer(

@@ -31,6 +31,9 @@ CHECKPOINT_PAGES = (
     4_000  # 16 MiB of log before it is folded in: rarer than the default, a fold costs a commit its latency
 )
 
+LOG_BYTES = 16 << 20  # as much as stands in the log between two folds
+_FRAME = 4_096 + 24  # a page in the log, with its header
+
 _DAMAGED = (apsw.NotADBError, apsw.CorruptError)
 _EXHAUSTED = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.NoMemError)
 _BUSY = (apsw.BusyError, apsw.LockedError)
@@ -236,6 +239,24 @@ class Database:
                 self._writer.execute("ROLLBACK")
         partial.replace(target)
         sync_directory(target.parent)
+
+    def reserve_log(self, length: int = LOG_BYTES) -> None:
+        """
+        Let the log grow to *length* bytes now; it keeps them, and a commit into bytes that exist is flushed sooner than
+        one that makes the file longer (0.1 ms of 0.3 here). For a server, at start, before anybody reads.
+        """
+        with self._writing, _translated(self):
+            writer = self._writer
+            writer.execute("CREATE TABLE IF NOT EXISTS reserve (count INTEGER NOT NULL)")
+            writer.execute("DELETE FROM reserve")
+            writer.execute("INSERT INTO reserve VALUES (0)")
+            writer.execute("PRAGMA synchronous = off").fetchall()  # what is written here is worth nothing
+            try:
+                for _ in range(length // _FRAME):
+                    writer.execute("UPDATE reserve SET count = count + 1")
+            finally:
+                writer.execute("PRAGMA synchronous = full").fetchall()
+            writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def damage(self) -> tuple[str, ...]:
         """Read every page and index; return SQLite's findings, nothing when all is well. Slow: for `check`."""
