@@ -24,7 +24,7 @@ from strongroom.app.home import Home
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
 from strongroom.archive.committer import Committer
-from strongroom.archive.core import Core, Parts
+from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
 from strongroom.archive.fragments import Fragments
@@ -71,8 +71,8 @@ class Archive:
     def connection_settings(self, enrolled: dict[str, Any]) -> dict[str, str]:
         """What a device has to be told to reach the archive, and a command to try it."""
         plain = self.config.legacy is not None and bool(enrolled["legacy"])
-        listen = self.config.legacy.listen if plain and self.config.legacy is not None else self.config.dicom.listen
-        host, port = configuration.split_listen(listen, "listen")
+        door = next(door for door in self.door_table() if door["name"] == (LEGACY_DOOR if plain else TLS_DOOR))
+        host, port = configuration.split_listen(door["address"], "listen")
         named = "localhost" if host in ("127.0.0.1", "::1") else host
         tls = "" if plain else "+tls BUNDLE/device.key BUNDLE/device.crt +cf BUNDLE/ca.crt "
         command = f"echoscu {tls}-aet {enrolled['ae_title']} -aec {self.config.dicom.ae_title} {named} {port}"
@@ -158,7 +158,7 @@ def _open_parts(
     stack.callback(database.close)
     database.migrate("catalogue", "strongroom.catalogue.migrations")
     database.migrate("register", "strongroom.register.migrations")
-    vault = Vault(medium, "vault", pack_bytes=config.limits.pack_mebibytes << 20)
+    vault = Vault(medium, "vault", pack_bytes=config.limits.pack_mebibytes << 20, leases=MAX_LEASES)
     stack.callback(vault.close)
     trail_key = master.derive("trail 1")
     trail = Trail.open(medium, "trail", trail_key, expected=_flushed_head(database))

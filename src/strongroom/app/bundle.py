@@ -28,9 +28,23 @@ Try it with DCMTK:
 
 An answer means that the archive knows this device. If the association is rejected, the archive's
 `strongroom trail show --refused` says why; the device itself is told nothing.
-{legacy}"""
+"""
 
-_LEGACY = """
+_LEGACY_README = """\
+{name}: connecting to the archive {archive} in plain text
+
+  host                 {host}
+  port                 {port}
+  called AE title      {archive}
+  calling AE title     {ae_title}
+  TLS                  none: what this device sends travels in clear text
+  may                  store and echo, nothing else
+  allowed from         {networks}
+
+Try it with DCMTK:
+
+  {try_command}
+
 This device was enrolled for the plaintext door: it has no key, its images travel unencrypted, and it may only store
 and echo, from the listed networks, until the door's expiry date. Replace it with a device, or put a TLS front before
 it, when you can.
@@ -55,12 +69,9 @@ def write_bundle(out: Path, enrolled: dict[str, Any]) -> None:
 
 def _readme(enrolled: dict[str, Any]) -> str:
     networks = ", ".join(enrolled["networks"]) or "any network that reaches the door"
-    fields = enrolled | {
-        "may": ", ".join(enrolled["may"]),
-        "networks": networks,
-        "legacy": _LEGACY if enrolled["legacy"] else "",
-    }
-    return _README.format(**{key: value for key, value in fields.items() if key != "files"}).replace("BUNDLE/", "")
+    fields = enrolled | {"may": ", ".join(enrolled["may"]), "networks": networks}
+    page = _LEGACY_README if enrolled["legacy"] else _README
+    return page.format(**{key: value for key, value in fields.items() if key != "files"}).replace("BUNDLE/", "")
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, final
 
 from strongroom.access.identity import REJECTION
@@ -18,8 +19,8 @@ from strongroom.archive import DeviceCredential, MoveDestination
 from strongroom.audit.flood import Flood
 from strongroom.errors import AccessDenied, NotFound, StrongroomError
 from strongroom.scp.contexts import actions_refused, extended_answers, supported
-from strongroom.transport.doors import Admission, Peer
 from strongroom.transport import outbound
+from strongroom.transport.doors import Admission, Peer
 from strongroom.transport.ends import PeerIdentityError, Refused
 from strongroom.transport.requestor import Callee, association_request
 from strongroom.upper_layer import AssociateReject, AssociateRequest, any_accepted, negotiate
@@ -41,7 +42,15 @@ MAX_WAITING = 1000
 class Doorkeeper:
     """The handler behind every DICOM door."""
 
-    def __init__(self, archive: Archive, provider: Provider[MoveDestination], *, max_pdu_length: int) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        provider: Provider[MoveDestination],
+        *,
+        max_pdu_length: int,
+        own_knock: Callable[[tuple[str, int]], bool],
+    ) -> None:
+        self._own_knock = own_knock
         self._archive = archive
         self._provider = provider
         self._max_pdu_length = max_pdu_length
@@ -65,6 +74,8 @@ class Doorkeeper:
 
     async def admit(self, request: AssociateRequest, peer: Peer) -> Admission | AssociateReject:
         """Ask the gate, then negotiate what the session may have."""
+        if self._own_knock((peer.address, peer.port)) and peer.certificate is None:
+            return AssociateReject(*REJECTION)  # our own look from outside, on a plaintext door: it records itself
         identity = request.user_identity
         credential = DeviceCredential(
             calling_ae_title=request.calling_ae_title,
@@ -80,8 +91,9 @@ class Doorkeeper:
             session = await self._archive.gate.admit(credential)
         except AccessDenied:
             return AssociateReject(*REJECTION)
+        # An identity that nobody verified gets no answer that could be taken for a yes (PS3.7 D.3.3.7.2, SECURITY C11).
         accept = negotiate(
-            request,
+            replace(request, user_identity=None),
             supported(session),
             max_pdu_length=self._max_pdu_length,
             sop_class_extended=extended_answers(request.sop_class_extended),

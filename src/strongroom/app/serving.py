@@ -31,6 +31,7 @@ from strongroom.app.journal import log, unexpected
 from strongroom.app.operations import operate
 from strongroom.app.selflook import SelfLook
 from strongroom.archive.acts import Note
+from strongroom.audit.codes import EventType
 from strongroom.errors import ConfigurationError
 from strongroom.ground.allocator import keep_freed_memory
 from strongroom.scp.dispatch import Provider
@@ -43,6 +44,7 @@ from strongroom.upper_layer.events import MAX_PDU_LENGTH
 
 STOP_SECONDS = 10.0
 """What is under way may finish for so long once the end was asked for."""
+DAY_SECONDS = 86_400.0
 PREPARE_SECONDS = 1.0
 """
 After so long without a write the vault may write zeros ahead: flushing into written blocks takes half as long, but
@@ -84,7 +86,7 @@ class Server:
                 self._own_addresses,
             ),
         )
-        self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH)
+        self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH, own_knock=self._look.is_own)
         limits = config.limits
         rules = Rules(
             deadlines=Deadlines(idle_seconds=limits.idle_seconds),
@@ -137,6 +139,7 @@ class Server:
             await self._open_doors()
             await self._look.once()
             background.append(loop.create_task(self._look.hourly()))
+            background.append(loop.create_task(self.warn_of_plaintext()))
             gc.collect()
             gc.freeze()  # what start-up made stays; collections need not look at it again
             self._announce(as_json=as_json)
@@ -177,6 +180,18 @@ class Server:
             ) from error
         shown = f"[{door.host}]" if ":" in door.host else door.host
         self._table[door.name] |= {"address": f"{shown}:{port}", "state": "open"}
+
+    async def warn_of_plaintext(self) -> None:
+        """Every day that the plaintext door is open the trail says so (SECURITY C08)."""
+        parts = self._archive.core.parts
+        while self._table.get(LEGACY_DOOR, {}).get("state") == "open":
+            door = self._table[LEGACY_DOOR]
+            text = f"the plaintext door is open on {door['address']} for {door['who']}"
+            alert = parts.reporter.alert(
+                parts.clock(), EventType.PLAINTEXT_DOOR, f"urn:strongroom:door:{LEGACY_DOOR}", text
+            )
+            await self._archive.core.committer.submit(Note((alert,)))
+            await asyncio.sleep(DAY_SECONDS)
 
     async def shut(self, name: str, evidence: str) -> None:
         """Shut a door that let a stranger in; it stays shut until the next start."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import msgspec
 
-from strongroom.audit.message import AuditMessage, decode, encode
+from strongroom.audit.message import AuditMessage, Participant, decode, encode
 from strongroom.errors import NotFound
 from strongroom.ground import chain
 from strongroom.ground.chain import Chain, Head, Torn
@@ -40,7 +40,7 @@ class Filter:
     patient_id: str | None = None
     study_instance_uid: str | None = None
     actor: str | None = None
-    """A name (CT1) or kind and name (device:CT1) of any participant."""
+    """A name (CT1), a kind (host), or kind and name (device:CT1) of any participant."""
     events: frozenset[str] = frozenset()
     """Event ids or event types (`codes.Event`, `codes.EventType`); none means all."""
     failed: bool | None = None
@@ -61,8 +61,12 @@ class Filter:
             and (self.act is None or message.act == self.act)
             and (self.patient_id is None or self.patient_id in message.patient_ids())
             and (self.study_instance_uid is None or self.study_instance_uid in message.study_instance_uids())
-            and (self.actor is None or any(self.actor in {one.name, one.user_id} for one in message.participants))
+            and (self.actor is None or any(_is(self.actor, one) for one in message.participants))
         )
+
+
+def _is(wanted: str, participant: Participant) -> bool:
+    return wanted in {participant.name, participant.user_id, participant.user_id.partition(":")[0]}
 
 
 EVERY: Final = Filter()

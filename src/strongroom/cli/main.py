@@ -46,6 +46,6 @@ app.add_typer(trail.app, name="trail")
 def main() -> None:
     """Run the command line; every error raised on purpose becomes a sentence and an exit status."""
     try:
-        app()
+        app(prog_name="strongroom")
     except StrongroomError as error:
         fail(error, as_json="--json" in sys.argv)

@@ -39,8 +39,8 @@ def show(
     console = Console(highlight=False)
     for record in records:
         good = record["outcome"] == "success"
-        line = Text(f"{record['time'][:19].replace('T', ' ')}  {printable(record['event']):<24}")
-        line.append(f"{printable(record['outcome']):<26}", style="green" if good else "bold red")
+        line = Text(f"{record['time'][:19].replace('T', ' ')}  {printable(record['event']):<26}  ")
+        line.append(f"{printable(record['outcome']):<24}  ", style="green" if good else "bold red")
         line.append(printable(record["actor"]))
         if record["source"]:
             line.append(f"  from {printable(record['source'])}", style="dim")

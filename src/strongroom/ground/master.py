@@ -87,7 +87,7 @@ class MasterKey:
         """
         offered = None if credentials is None else credentials / CREDENTIAL
         if offered is not None and offered.exists():
-            data = _read_private(offered)
+            data = _read_private(offered, others=0o007)  # systemd gives 0440 with an access list for the service
             if len(data) == KEY:
                 return cls(data)
             return cls(_decode(data, passphrase, offered.name))
@@ -99,7 +99,7 @@ class MasterKey:
         return _read_private(path)[5:6] == bytes((_WRAPPED,))
 
 
-def _read_private(path: Path) -> bytes:
+def _read_private(path: Path, *, others: int = 0o077) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def _read_private(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"the master key at {path} is not a plain file")
-        if status.st_mode & 0o077:
+        if status.st_mode & others:
             raise ConfigurationError(
                 f"the master key at {path} can be read by others (mode {status.st_mode & 0o777:04o}): chmod 600 it, "
                 "and treat what it protects as known to them"
