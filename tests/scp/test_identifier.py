@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from strongroom.dicom.model import Level
 
+from strongroom.dicom.model import Level
 from strongroom.scp.errors import IdentifierError
 from strongroom.scp.identifier import parse_query, parse_target
 from strongroom.scp.ports import Root, Target

@@ -83,8 +83,16 @@ def make_seal():
     vector("truncated", plain, whole[:-1], bad)
     vector("truncated-to-header", plain, whole[:40], bad)
     vector("one-byte-more", plain, whole + b"\0", bad)
-    vector("not-marked-last", plain, b"".join(seal_parts(plain, mark_last=False)), bad, "the end of a longer blob is missing")
-    vector("other-label", plain, b"".join(seal_parts(plain, label=flipped(LABEL, 39))), bad, "sealed under another key id")
+    vector(
+        "not-marked-last",
+        plain,
+        b"".join(seal_parts(plain, mark_last=False)),
+        bad,
+        "the end of a longer blob is missing",
+    )
+    vector(
+        "other-label", plain, b"".join(seal_parts(plain, label=flipped(LABEL, 39))), bad, "sealed under another key id"
+    )
 
 
 def flipped(data, position):
