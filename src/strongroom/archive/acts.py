@@ -84,7 +84,7 @@ class DepositAct:
     """
     One whole instance (I1, I2, I3):
     1. known with the same content: success, nothing written
-    2. known with other content: written, kept aside as a conflict, a Security Alert; the first stays
+    2. known with other content: kept aside as a conflict, once; a Security Alert; the first stays
     3. new: written, indexed, recorded
     """
 
@@ -110,16 +110,25 @@ class DepositAct:
         self._earlier = group.pending.get(label.sop_instance_uid) or find_instance(
             group.parts.database.writer, label.sop_instance_uid
         )
-        if self._earlier is not None and same_content(group.parts, self._earlier, self.arrival):
-            self.result = "duplicate"
+        if self._earlier is None:
+            self._location = self.arrival.write(group)
+            group.pending[label.sop_instance_uid] = self
+            return
+        same = same_content(group.parts, self._earlier, self.arrival)
+        self.result = "duplicate" if same else "conflict"
+        if same or self._is_kept_aside(group):
             if self.arrival.lease is not None:
                 self.arrival.lease.abandon()
             return
         self._location = self.arrival.write(group)
-        if self._earlier is not None:
-            self.result = "conflict"
-        else:
-            group.pending[label.sop_instance_uid] = self
+
+    def _is_kept_aside(self, group: Group) -> bool:
+        """Whether just this conflict is kept already: a sender that tries again and again fills no disk."""
+        label = self.arrival.label
+        conflict = (label.sop_instance_uid, label.digest)
+        known = conflict in group.conflicts or conflicts.find(group.parts.database.writer, *conflict) is not None
+        group.conflicts.add(conflict)
+        return known
 
     def index(self, group: Group) -> None:
         """Add the row, or the conflict."""

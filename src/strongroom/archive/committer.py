@@ -81,6 +81,8 @@ class Group:
     """The writing connection inside the transaction; set before the first index()."""
     pending: dict[str, Any] = field(default_factory=dict)
     """SOP Instance UID -> the deposit of this very group that brings it."""
+    conflicts: set[tuple[str, bytes]] = field(default_factory=set)
+    """(SOP Instance UID, digest) of what this group keeps aside."""
     deposits: list[DepositAct] = field(default_factory=list)
     """The deposits of this group that were indexed."""
     stored: dict[tuple[str, str, str], list[DepositAct]] = field(default_factory=dict)

@@ -65,16 +65,25 @@ class Core:
     async def lease(self, blob_id: bytes, key_id: bytes) -> Lease:
         """Take a pack for a long instance; waits while all are taken."""
         await self.leases.acquire()
+        taking = asyncio.ensure_future(asyncio.to_thread(self.parts.vault.lease, blob_id, key_id))
         try:
-            return await asyncio.to_thread(self.parts.vault.lease, blob_id, key_id)
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            # the thread goes on: what it takes is given back, by nobody else
+            taking.add_done_callback(self._give_back)
+            raise
         except BaseException:
             self.leases.release()
             raise
 
-    async def end_lease(self, lease: Lease, *, keep: bool) -> None:
-        """Give the pack back; what was written stays as skippable dead bytes unless it was finished."""
+    async def end_lease(self, lease: Lease) -> None:
+        """Give the pack back; what was written stays as skippable dead bytes unless the lease was finished."""
         try:
-            if not keep:
-                await asyncio.to_thread(lease.abandon)
+            await asyncio.to_thread(lease.abandon)
         finally:
             self.leases.release()
+
+    def _give_back(self, taken: asyncio.Future[Lease]) -> None:
+        if not taken.cancelled() and taken.exception() is None:
+            taken.result().abandon()
+        self.leases.release()

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from strongroom.archive import recording
 from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
@@ -93,6 +93,7 @@ class Deposit:
         self._sealed: list[bytearray] = []
         self._sealed_bytes = 0
         self._lease: Lease | None = None
+        self._writing: asyncio.Future[None] | None = None
         self._done = False
         core.committer.busy_senders += 1
 
@@ -232,12 +233,33 @@ class Deposit:
     async def _write_out(self) -> None:
         assert self._lease is not None
         segments, self._sealed, self._sealed_bytes = self._sealed, [], 0
-        await asyncio.to_thread(self._lease.write, segments)
+        # a thread cannot be cancelled: whoever ends the lease waits for it (_end)
+        self._writing = asyncio.ensure_future(asyncio.to_thread(self._lease.write, segments))
+        await asyncio.shield(self._writing)
 
     async def _drop_lease(self) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            await self._core.end_lease(lease, keep=False)
+            await asyncio.shield(self._end(lease))
+
+    async def _end(self, lease: Lease) -> None:
+        """Give the lease back once nobody writes through it any more."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+        await self._core.end_lease(lease)
+
+    async def _submit(self, act: DepositAct | QuarantineAct) -> Any:
+        """Make *act* durable; a lease is the committer's from here on, and ends with the act whether we wait or not."""
+        lease, self._lease = self._lease, None
+        if lease is None:
+            return await self._core.committer.submit(act)
+        return await asyncio.shield(self._submit_leased(act, lease))
+
+    async def _submit_leased(self, act: DepositAct | QuarantineAct, lease: Lease) -> Any:
+        try:
+            return await self._core.committer.submit(act)
+        finally:
+            await self._core.end_lease(lease)
 
     async def _seal_up(self, label: Label) -> Arrival:
         """Finish sealing and put the sealed label behind; what comes back is ready for the committer."""
@@ -282,8 +304,7 @@ class Deposit:
             await asyncio.to_thread(self._core.parts.keyring.assign, self._key.key_id, identity.study_instance_uid)
         arrival = await self._seal_up(self._label(identity.study_instance_uid, identity.series_instance_uid))
         act = DepositAct(arrival, header, prepared)
-        outcome = await self._core.committer.submit(act)
-        await self._keep_lease()
+        outcome = await self._submit(act)
         if act.instance_id:
             self._core.fragments.remember(act.instance_id, arrival, header)
         return Receipt(Outcome(outcome), self._sop_instance_uid, identity.study_instance_uid, self._length)
@@ -291,10 +312,4 @@ class Deposit:
     async def _quarantine(self, fault: StrongroomError) -> None:
         """Keep the refused bytes sealed, under a key of their own study or of none."""
         arrival = await self._seal_up(self._label(self._key_study or "", "", quarantine=type(fault).__name__))
-        await self._core.committer.submit(QuarantineAct(arrival, type(fault).__name__))
-        await self._keep_lease()
-
-    async def _keep_lease(self) -> None:
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            await self._core.end_lease(lease, keep=True)
+        await self._submit(QuarantineAct(arrival, type(fault).__name__))
