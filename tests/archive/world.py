@@ -166,6 +166,20 @@ class World:
         """Every record, oldest first."""
         return list(self.parts.trail.read())[::-1]
 
+    def fill_database(self) -> None:
+        """Let the database be full: it can use what room it has, a few pages, and get no more."""
+        writer = self.parts.database.writer
+        with self.parts.database.transaction() as connection:
+            connection.execute("CREATE TABLE filler (x)")
+            while connection.execute("PRAGMA freelist_count").fetchall()[0][0] > 8:
+                connection.execute("INSERT INTO filler VALUES (zeroblob(16000))")
+        ((pages,),) = writer.execute("PRAGMA page_count").fetchall()
+        writer.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+
+    def make_room(self) -> None:
+        """Take back what `fill_database` did."""
+        self.parts.database.writer.execute("PRAGMA max_page_count = 1000000").fetchall()
+
     async def status(self) -> dict[str, Any]:
         found: dict[str, Any] = await (await self.custodian()).status()
         return found

@@ -294,13 +294,16 @@ class Committer:
 
     def _index(self, acts: list[Act], group: Group, errors: list[BaseException | None]) -> None:
         """Step 2, each act in a savepoint of its own."""
+        execute = group.connection.execute
         for number, act in enumerate(acts):
             if errors[number] is None:
-                with contextlib.suppress(_AloneError), group.connection:
-                    errors[number] = _attempt(act.index, group)
-                    if errors[number] is not None:
-                        self._parts.recorder.forget()
-                        raise _AloneError
+                # our own savepoints: a full disk ends the transaction under apsw's, and hides behind its complaint
+                execute("SAVEPOINT act")
+                errors[number] = _attempt(act.index, group)
+                if errors[number] is not None:
+                    self._parts.recorder.forget()
+                    execute("ROLLBACK TO act")
+                execute("RELEASE act")
 
 
 def _at_once(flush: Callable[[], None]) -> Future[None]:
@@ -312,10 +315,6 @@ def _at_once(flush: Callable[[], None]) -> Future[None]:
     except BaseException as error:  # noqa: BLE001 -- raised again by whoever asks for the result
         done.set_exception(error)
     return done
-
-
-class _AloneError(Exception):
-    """Rolls back the savepoint of one act."""
 
 
 def _attempt(step: Callable[[Group], None], group: Group) -> BaseException | None:
