@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,11 @@ from pydicom.uid import generate_uid
 ROOTS = (Path(pydicom.__file__).parent / "data", Path(data_store.__file__).parent)
 TRUNCATED = {"MR_truncated.dcm", "rtplan_truncated.dcm", "emri_small_jpeg_2k_lossless_too_short.dcm"}
 """Files that are cut short on purpose: the archive must refuse them, so they are not part of what it must return."""
+MIXED_VR = {"SC_rgb_jpeg.dcm"}
+"""Explicit VR with an element in implicit VR: pydicom reads it, DCMTK cannot, so DCMTK cannot send it."""
+IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+NATIVE = {IMPLICIT, EXPLICIT, BIG_ENDIAN}
+_UID = re.compile(r"[0-9.]{1,64}")
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -54,12 +60,15 @@ def originals() -> tuple[Sample, ...]:
 
 
 def _sample(path: Path) -> Sample | None:
-    if path.name in TRUNCATED:
+    if path.name in TRUNCATED or path.name in MIXED_VR:
         return None
     try:
         data_set = pydicom.dcmread(path, stop_before_pixels=True)
     except InvalidDicomError:
         return None
+    meta = (data_set.file_meta.get("MediaStorageSOPClassUID"), data_set.file_meta.get("MediaStorageSOPInstanceUID"))
+    if meta != (data_set.get("SOPClassUID"), data_set.get("SOPInstanceUID")) or not _UID.fullmatch(str(meta[1])):
+        return None  # a client names what the File Meta Information says, and would be refused with A900 or 0117
     syntax = data_set.file_meta.get("TransferSyntaxUID")
     if not syntax or not all(data_set.get(name) for name in NEEDED):
         return None
@@ -100,3 +109,14 @@ def renamed(path: Path, folder: Path) -> Sample:
     assert sample is not None
     assert sample.sop_instance_uid == new.decode()
     return sample
+
+
+def everything(folder: Path) -> dict[str, Sample]:
+    """All that the archive is given: each shipped file, and its twins copied to *folder* under UIDs of their own."""
+    samples = [*originals(), *(renamed(path, folder) for path in twins())]
+    return {sample.sop_instance_uid: sample for sample in samples}
+
+
+def shipped(name: str) -> Path:
+    """The file of that name."""
+    return next(path for root in ROOTS for path in root.rglob(name))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients import require
+from interop import corpus
 
 STRONGROOM = str(Path(sys.executable).with_name("strongroom"))
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -75,7 +76,11 @@ class Archive:
     def command(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run `strongroom ... --home`; checks the exit status unless None."""
         done = subprocess.run(
-            [STRONGROOM, *arguments, "--home", str(self.home)], capture_output=True, text=True, check=False, timeout=TIMEOUT
+            [STRONGROOM, *arguments, "--home", str(self.home)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT,
         )
         assert status is None or done.returncode == status, (arguments, done.returncode, done.stdout, done.stderr)
         return done
@@ -84,7 +89,9 @@ class Archive:
         """Run a command with --json and parse what it prints."""
         return json.loads(self.command(*arguments, "--json", status=status).stdout)
 
-    def enrol(self, name: str, may: str = "deposit,query,retrieve", *, ae_title: str | None = None, **options: str) -> Bundle:
+    def enrol(
+        self, name: str, may: str = "deposit,query,retrieve", *, ae_title: str | None = None, **options: str
+    ) -> Bundle:
         """Enrol a device; an option such as network="10.0.0.0/8" becomes --network."""
         folder = self.home.parent / f"bundle-{name}"
         title = ae_title or name
@@ -97,7 +104,10 @@ class Archive:
         began = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [STRONGROOM, "serve", "--home", str(self.home)], stdout=subprocess.PIPE, stderr=log, start_new_session=True
+                [STRONGROOM, "serve", "--home", str(self.home)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -151,7 +161,7 @@ def archive(folder: Path, *, start: bool = True) -> Iterator[Archive]:
 
 @contextlib.contextmanager
 def tls_front(bundle: Bundle, port: int, folder: Path) -> Iterator[int]:
-    """stunnel holding the device's key, for clients that have no TLS; yields the plaintext port on loopback."""
+    """Stunnel holding the device's key, for clients that have no TLS; yields the plaintext port on loopback."""
     stunnel = require("stunnel4")
     plain = free_port()
     configuration = folder / f"stunnel-{plain}.conf"
@@ -171,12 +181,21 @@ def tls_front(bundle: Bundle, port: int, folder: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def receiver(bundle: Bundle, port: int, folder: Path) -> Iterator[Path]:
-    """DCMTK's storescp with TLS as the destination of a C-MOVE, showing the certificate of *bundle*."""
+def receiver(bundle: Bundle, port: int, folder: Path, *, accept: str | None = "+xa") -> Iterator[Path]:
+    """
+    A destination of C-MOVE over TLS that shows the certificate of *bundle*; yields the folder where files arrive.
+
+    It is DCMTK's storescp, with *accept* as its option for the transfer syntaxes it takes, or dcmrecv when that is None,
+    which takes what is not compressed.
+    """
     out = folder / "moved"
     out.mkdir()
-    command = [require("storescp"), *bundle.tls, "+B", "+xa", "-aet", bundle.ae_title, "-od", str(out), str(port)]
-    with (folder / "storescp.log").open("wb") as log:
+    if accept is None:
+        program, options = "dcmrecv", ["-xf", str(_profile(folder)), "Storage"]
+    else:
+        program, options = "storescp", [accept]
+    command = [require(program), *bundle.tls, "+B", *options, "-aet", bundle.ae_title, "-od", str(out), str(port)]
+    with (folder / f"{program}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
     try:
         wait_for_port(port)
@@ -186,10 +205,33 @@ def receiver(bundle: Bundle, port: int, folder: Path) -> Iterator[Path]:
         process.wait(10)
 
 
+def _profile(folder: Path) -> Path:
+    """What dcmrecv is to accept; left alone it takes C-ECHO only."""
+    classes = sorted({sample.sop_class_uid for sample in corpus.originals()})
+    contexts = "".join(f"PresentationContext{at} = {uid}\\Native\n" for at, uid in enumerate(classes, 1))
+    path = folder / "dcmrecv.cfg"
+    path.write_text(
+        f"[[TransferSyntaxes]]\n[Native]\nTransferSyntax1 = {corpus.EXPLICIT}\nTransferSyntax2 = {corpus.IMPLICIT}\n"
+        f"[[PresentationContexts]]\n[Storage]\n{contexts}[[Profiles]]\n[Storage]\nPresentationContexts = Storage\n"
+    )
+    return path
+
+
 def run(program: str, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
     """Run one of DCMTK's tools."""
     done = subprocess.run(
-        [require(program), *arguments], capture_output=True, text=True, check=False, timeout=TIMEOUT, env=ENVIRONMENT, errors="replace"
+        [require(program), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+        env=ENVIRONMENT,
+        errors="replace",
     )
-    assert status is None or done.returncode == status, (program, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+    assert status is None or done.returncode == status, (
+        program,
+        done.returncode,
+        done.stdout[-2000:],
+        done.stderr[-2000:],
+    )
     return done
