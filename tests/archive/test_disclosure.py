@@ -6,12 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from archive.world import EVERYTHING, World, aio, data_set, deposit, deposited, opened, returned, uid
+from archive.world import EVERYTHING, STUDY, World, aio, data_set, deposit, deposited, opened, returned, uid
 from strongroom.archive import Recipient, Target
 from strongroom.archive.disclosure import READ_AHEAD
 from strongroom.audit.codes import Event
 from strongroom.dicom.model import Level
 from strongroom.errors import AccessDenied, IntegrityError, LocalProtocolError, OutOfResources
+
+
+def one_image(number: int) -> Target:
+    """That image alone."""
+    return Target(
+        Level.IMAGE,
+        study_instance_uids=(STUDY,),
+        series_instance_uids=(f"{STUDY}.4",),
+        sop_instance_uids=(uid(number),),
+    )
 
 
 def messages(world: World, event: Event) -> list:
@@ -147,18 +157,15 @@ async def test_a_flipped_bit_is_never_served(tmp_path: Path) -> None:
             file.seek(-1, 1)
             file.write(bytes([byte[0] ^ 4]))
         got = bytearray()
-        async with await session.retrieve(
-            Target(
-                Level.IMAGE,
-                study_instance_uids=("1.2.3",),
-                series_instance_uids=("1.2.3.4",),
-                sop_instance_uids=(uid(1),),
-            )
-        ) as disclosure:
+
+        async def collect() -> None:
+            async for piece in disclosure.open(instance):
+                got.extend(piece)
+
+        async with await session.retrieve(one_image(1)) as disclosure:
             (instance,) = disclosure.instances
             with pytest.raises(IntegrityError):
-                async for piece in disclosure.open(instance):
-                    got += piece
+                await collect()
             disclosure.failed(instance, "integrity")
         findings = await world.findings()
 
@@ -166,15 +173,7 @@ async def test_a_flipped_bit_is_never_served(tmp_path: Path) -> None:
         assert any(one.failed and one.reason == "integrity" for one in messages(world, Event.INSTANCES_TRANSFERRED))
         assert 1 <= len(findings)
         assert any(f"pack {place.pack} at {place.offset}" in finding["where"] for finding in findings)
-        assert uid(2) in await returned(
-            session,
-            Target(
-                Level.IMAGE,
-                study_instance_uids=("1.2.3",),
-                series_instance_uids=("1.2.3.4",),
-                sop_instance_uids=(uid(2),),
-            ),
-        )
+        assert uid(2) in await returned(session, one_image(2))
 
 
 @aio

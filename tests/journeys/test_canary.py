@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.uid import generate_uid
+
 from clients import require
 from interop import harness
-from pydicom.uid import generate_uid
+from journeys import sender
 
 pytestmark = pytest.mark.xdist_group("canary")
 
@@ -44,7 +46,7 @@ def test_no_value_of_the_canary_patient_is_found_in_any_file(tmp_path: Path) -> 
         for _ in range(2):
             harness.run("storescu", *device.tls, "-aet", "CT1", *end, str(whole))
         harness.run("storescu", *only_reads.tls, "-aet", "READER", *end, str(whole), status=None)
-        assert harness.run("storescu", *device.tls, "-aet", "CT1", *end, str(broken), status=None).returncode != 0
+        assert 0x0000 not in sender.send(archive, device, [broken])
         found = harness.run(
             "findscu", *device.tls, "-S", "-aet", "CT1", "-k", "QueryRetrieveLevel=STUDY", "-k", f"PatientName={CANARY}*",
             "-k", "PatientID", "-v", *end,
@@ -75,21 +77,25 @@ def _files(folder: Path) -> tuple[Path, Path]:
     data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     whole = folder / "whole.dcm"
     data_set.save_as(whole)
-    data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = "1.2.3"  # another class than its context: A900
-    data_set.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     broken = folder / "broken.dcm"
     data_set.save_as(broken)
+    broken.write_bytes(broken.read_bytes()[:-7000])
     return whole, broken
 
 
 def _holding(folder: Path, archive: harness.Archive) -> list[str]:
     """Names of files under the home, and of the log, that hold a value: as UTF-8, as UTF-16, or in a name."""
-    needles = [part.encode(code) for value in VALUES.values() for part in value.split("^") for code in ("utf-8", "utf-16-le")]
+    needles = [
+        part.encode(code) for value in VALUES.values() for part in value.split("^") for code in ("utf-8", "utf-16-le")
+    ]
     guilty = []
     for path in folder.rglob("*"):
         if not path.is_file() or "bundle-" in str(path):
             continue
         content = path.read_bytes()
-        guilty += [f"{path.name}: {needle!r}" for needle in needles if needle in content or needle in path.name.encode()]
+        guilty += [
+            f"{path.name}: {needle!r}" for needle in needles if needle in content or needle in path.name.encode()
+        ]
     assert archive.log.exists()
     return guilty

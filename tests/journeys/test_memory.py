@@ -7,13 +7,15 @@ import ssl
 import struct
 import threading
 from pathlib import Path
+from typing import Self
 
 import pydicom
 import pytest
-from clients import require
-from interop import harness
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MultiFrameGrayscaleByteSecondaryCaptureImageStorage, generate_uid
+
+from clients import require
+from interop import harness
 
 MEBIBYTE = 1024 * 1024
 FRAMES, ROWS, COLUMNS = 2048, 1024, 1024  # one byte a pixel: 2 GiB
@@ -53,7 +55,7 @@ class _Peak(threading.Thread):
         self.before = archive.resident_bytes()
         self.peak = self.before
 
-    def __enter__(self) -> _Peak:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -130,7 +132,9 @@ async def _open_and_measure(archive: harness.Archive, devices: list[harness.Bund
     writers = []
     for number in range(510):
         device, context = devices[number % 10], contexts[number % 10]
-        reader, writer = await asyncio.open_connection("127.0.0.1", archive.port, ssl=context, server_hostname="localhost")
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", archive.port, ssl=context, server_hostname="localhost"
+        )
         writer.write(association_request(device.ae_title))
         answer = await asyncio.wait_for(reader.readexactly(1), 20)
         assert answer == b"\x02"
@@ -156,5 +160,3 @@ def association_request(calling: str, called: str = "STRONGROOM") -> bytes:
     body = b"\0\x01\0\0" + called.ljust(16).encode() + calling.ljust(16).encode() + bytes(32)
     body += item(0x10, b"1.2.840.10008.3.1.1.1") + context + user
     return struct.pack(">BxI", 1, len(body)) + body
-
-
