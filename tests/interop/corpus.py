@@ -53,13 +53,14 @@ def originals() -> tuple[Sample, ...]:
         warnings.simplefilter("ignore")
         for root in ROOTS:
             for path in sorted(root.rglob("*.dcm")):
-                sample = _sample(path)
+                sample = described(path)
                 if sample is not None and sample.sop_instance_uid not in found:
                     found[sample.sop_instance_uid] = sample
     return tuple(found.values())
 
 
-def _sample(path: Path) -> Sample | None:
+def described(path: Path) -> Sample | None:
+    """What a file says of itself; None for one that a client could not send or that is not whole."""
     if path.name in TRUNCATED or path.name in MIXED_VR:
         return None
     try:
@@ -93,19 +94,19 @@ def twins() -> tuple[Path, ...]:
             path
             for root in ROOTS
             for path in sorted(root.rglob("*.dcm"))
-            if path not in taken and _sample(path) is not None
+            if path not in taken and described(path) is not None
         )
 
 
-def renamed(path: Path, folder: Path) -> Sample:
+def renamed(path: Path, folder: Path, *, name: str = "") -> Sample:
     """A copy of *path* under a new SOP Instance UID of the same length, everything else untouched."""
     data_set = pydicom.dcmread(path, stop_before_pixels=True)
     old = str(data_set.SOPInstanceUID).encode()
     new = generate_uid().encode()[: len(old)].rstrip(b".")
     new += b"1" * (len(old) - len(new))
-    copy = folder / path.name
+    copy = folder / (name or path.name)
     copy.write_bytes(path.read_bytes().replace(old, new))
-    sample = _sample(copy)
+    sample = described(copy)
     assert sample is not None
     assert sample.sop_instance_uid == new.decode()
     return sample
