@@ -13,6 +13,7 @@ from archive.world import (
     EVERYTHING,
     EXPLICIT,
     IMPLICIT,
+    LONG_PIXELS,
     STUDY,
     aio,
     answers,
@@ -28,8 +29,6 @@ from strongroom.archive import Outcome
 from strongroom.archive.deposit import MAX_HELD, MAX_SEALED_HELD
 from strongroom.errors import AccessDenied, DataSetError, MismatchError
 from strongroom.register import quarantine
-
-LONG = b"\x01\x02" * (3 * 1024 * 1024)  # longer, sealed, than what is held for one sender
 
 
 @pytest.mark.parametrize("piece", [7, 1000, 1_000_000])
@@ -112,7 +111,7 @@ async def test_a_long_instance_goes_through_a_leased_pack(tmp_path: Path) -> Non
     """Beyond 4 MiB sealed the bytes go to a pack of their own while they come in; nothing of them is visible before the end."""
     async with opened(tmp_path / "home") as world:
         session = await world.device()
-        data = data_set(pixels=LONG)
+        data = data_set(pixels=LONG_PIXELS)
         coming = session.deposit(sop_class_uid=CT, sop_instance_uid=uid(1), transfer_syntax_uid=EXPLICIT)
         free = world.parts.vault.free_leases
         for start in range(0, len(data), 100_000):
@@ -135,7 +134,7 @@ async def test_an_abandoned_lease_leaves_dead_bytes_only(tmp_path: Path) -> None
     """A long deposit that breaks off is in no list; `check` is clean, the lease is free, and the same can come again."""
     async with opened(tmp_path / "home") as world:
         session = await world.device()
-        data = data_set(pixels=LONG)
+        data = data_set(pixels=LONG_PIXELS)
         free = world.parts.vault.free_leases
         coming = session.deposit(sop_class_uid=CT, sop_instance_uid=uid(1), transfer_syntax_uid=EXPLICIT)
         for start in range(0, len(data) - 500_000, 100_000):
@@ -158,7 +157,7 @@ async def test_more_long_instances_than_leases_wait_for_each_other(tmp_path: Pat
     """Twelve long instances at the same time all arrive: who finds no free pack waits (back-pressure)."""
     async with opened(tmp_path / "home") as world:
         session = await world.device()
-        sent = {uid(number): data_set(number, pixels=LONG) for number in range(12)}
+        sent = {uid(number): data_set(number, pixels=LONG_PIXELS) for number in range(12)}
         receipts = await asyncio.gather(
             *(deposit(session, sent[uid(number)], number=number, piece=500_000) for number in range(12))
         )
@@ -174,7 +173,7 @@ async def test_a_cancelled_deposit_of_a_long_instance_spoils_nothing(tmp_path: P
         session = await world.device()
         free = world.parts.vault.free_leases
         for number in range(24):
-            data = data_set(number, pixels=LONG)
+            data = data_set(number, pixels=LONG_PIXELS)
             coming = session.deposit(sop_class_uid=CT, sop_instance_uid=uid(number), transfer_syntax_uid=EXPLICIT)
             for start in range(0, len(data), 1_000_000):
                 coming.feed(memoryview(data)[start : start + 1_000_000])
@@ -221,7 +220,7 @@ async def test_a_long_cut_data_set_is_kept_aside_too(tmp_path: Path) -> None:
         session = await world.device()
         free = world.parts.vault.free_leases
         with pytest.raises(DataSetError):
-            await deposit(session, data_set(pixels=LONG)[:-1], piece=400_000)
+            await deposit(session, data_set(pixels=LONG_PIXELS)[:-1], piece=400_000)
 
         assert (await world.status())["quarantine"] == 1
         assert free == world.parts.vault.free_leases

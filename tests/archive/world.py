@@ -38,6 +38,8 @@ IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.
 RLE = "1.2.840.10008.1.2.5"
 STUDY = "1.2.3"
 EVERYTHING = Target(Level.STUDY, study_instance_uids=(STUDY,))
+LONG_PIXELS = b"\x01\x02" * (3 * 1024 * 1024)
+"""Longer, sealed, than what is held for one sender: such an instance goes through a leased pack."""
 _UNTIL_SECONDS = 10.0
 
 
