@@ -51,7 +51,7 @@ def test_nothing_that_the_document_allows_is_a_5xx(web: tuple[str, requests.Sess
     assert tried >= 20
 
 
-def schemathesis_case(operation):  # noqa: ANN001, ANN201, D103 -- hypothesis' given over one operation
+def schemathesis_case(operation):  # noqa: D103 -- hypothesis' given over one operation
     from hypothesis import given
 
     return given(case=operation.as_strategy())

@@ -23,18 +23,7 @@ pytestmark = pytest.mark.xdist_group("viewers")
 JSON = "application/dicom+json"
 OHIF_FRAME = 'multipart/related; type="application/octet-stream"; transfer-syntax="*"'
 CORNERSTONE_FRAME = "multipart/related; type=application/octet-stream; transfer-syntax=*"
-MICROSCOPY_FRAME = ", ".join(
-    [
-        'multipart/related; type="image/jls"; transfer-syntax=1.2.840.10008.1.2.4.80',
-        'multipart/related; type="image/jls"; transfer-syntax=1.2.840.10008.1.2.4.81',
-        'multipart/related; type="image/jp2"; transfer-syntax=1.2.840.10008.1.2.4.90',
-        'multipart/related; type="image/jp2"; transfer-syntax=1.2.840.10008.1.2.4.91',
-        'multipart/related; type="image/jpx"; transfer-syntax=1.2.840.10008.1.2.4.92',
-        'multipart/related; type="image/jpx"; transfer-syntax=1.2.840.10008.1.2.4.93',
-        'multipart/related; type="application/octet-stream"; transfer-syntax=*',
-        'multipart/related; type="image/jpeg"; transfer-syntax=1.2.840.10008.1.2.4.50',
-    ]
-)
+MICROSCOPY_FRAME = 'multipart/related; type="image/jls"; transfer-syntax=1.2.840.10008.1.2.4.80, multipart/related; type="image/jls"; transfer-syntax=1.2.840.10008.1.2.4.81, multipart/related; type="image/jp2"; transfer-syntax=1.2.840.10008.1.2.4.90, multipart/related; type="image/jp2"; transfer-syntax=1.2.840.10008.1.2.4.91, multipart/related; type="image/jpx"; transfer-syntax=1.2.840.10008.1.2.4.92, multipart/related; type="image/jpx"; transfer-syntax=1.2.840.10008.1.2.4.93, multipart/related; type="application/octet-stream"; transfer-syntax=*, multipart/related; type="image/jpeg"; transfer-syntax=1.2.840.10008.1.2.4.50'
 WEASIS_OBJECT = 'multipart/related;type="application/dicom";transfer-syntax=*'
 WEASIS_STUDY_FIELDS = "00080020,00080030,00080050,00080061,00080090,00081030,00100010,00100020,00100021,00100030,00100040,0020000D,00200010"
 NAMES = (
@@ -61,7 +50,7 @@ class Place:
         """GET, with exactly that Accept header; *path* may be a whole URL of ours."""
         url = path if path.startswith("https:") else self.web + path
         answer = self.session.get(url, headers={"Accept": accept} if accept else {}, timeout=60)
-        assert answer.status_code == 200, (path.split("?")[0], accept, answer.status_code, answer.text[:300])
+        assert answer.status_code == 200, (path.split("?", maxsplit=1)[0], accept, answer.status_code, answer.text[:300])
         return answer
 
 
