@@ -11,8 +11,11 @@ from strongroom.archive.credentials import (
     DeviceCredential,
     HostCredential,
     MoveDestination,
+    NoCredential,
     Recipient,
     SystemCredential,
+    TokenCredential,
+    WebCertificateCredential,
 )
 from strongroom.archive.deposit import Deposit, Outcome, Receipt
 from strongroom.archive.disclosure import Disclosure, Instance
@@ -32,6 +35,7 @@ __all__ = [
     "Match",
     "Matches",
     "MoveDestination",
+    "NoCredential",
     "Outcome",
     "Query",
     "Receipt",
@@ -40,4 +44,6 @@ __all__ = [
     "Session",
     "SystemCredential",
     "Target",
+    "TokenCredential",
+    "WebCertificateCredential",
 ]
