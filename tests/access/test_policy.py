@@ -86,7 +86,8 @@ def in_the_table(actor: Actor, action: str) -> bool:
         case ActorKind.SERVICE:
             named = action in by_role - SERVICE_NEVER
         case ActorKind.DEVICE:
-            named = action in {a.value for a in actor.actions} & DEVICE_MAY
+            entry = {a.value for a in actor.actions} & DEVICE_MAY
+            named = ("retrieve" if action == "view" else action) in entry
         case ActorKind.LINK:
             named = action in {a.value for a in actor.actions} & LINK_MAY
         case ActorKind.HOST:

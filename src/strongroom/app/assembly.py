@@ -44,6 +44,7 @@ from strongroom.vault.pack import Vault
 
 TLS_DOOR = "dicom"
 LEGACY_DOOR = "legacy"
+WEB_DOOR = "web"
 _LOCK = "lock"
 
 
@@ -82,7 +83,10 @@ class Archive:
 def identity_doors(config: configuration.Config) -> dict[str, identity.Door]:
     """The doors' rules as the gate applies them."""
     called = frozenset({config.dicom.ae_title})
-    doors = {TLS_DOOR: identity.Door(TLS_DOOR, identity.DoorKind.TLS, called)}
+    doors = {
+        TLS_DOOR: identity.Door(TLS_DOOR, identity.DoorKind.TLS, called),
+        WEB_DOOR: identity.Door(WEB_DOOR, identity.DoorKind.WEB),
+    }
     if config.legacy is not None:
         networks = tuple(ipaddress.ip_network(network) for network in config.legacy.networks)
         doors[LEGACY_DOOR] = identity.Door(
