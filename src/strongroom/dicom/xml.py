@@ -38,9 +38,7 @@ def to_xml(elements: Mapping[str, JsonElement]) -> Iterator[str]:
     yield _TAIL
 
 
-def _attribute(
-    tag: str, element: JsonElement, among: Mapping[str, JsonElement], depth: int
-) -> Iterator[str]:
+def _attribute(tag: str, element: JsonElement, among: Mapping[str, JsonElement], depth: int) -> Iterator[str]:
     keyword = keyword_of(int(tag, 16))
     named = f' keyword="{keyword}"' if keyword else ""
     yield f'<DicomAttribute tag="{tag}" vr="{_text(element["vr"])}"{named}{_private_creator(tag, among)}>'
@@ -83,9 +81,7 @@ def _person_name(number: int, value: object) -> str:
 def _components(group: object) -> str:
     # More than five components break PS3.5 6.2.1; the last one keeps them, so that nothing is lost.
     parts = str(group).split("^", len(_COMPONENTS) - 1)
-    return "".join(
-        f"<{name}>{_text(part)}</{name}>" for name, part in zip(_COMPONENTS, parts, strict=False) if part
-    )
+    return "".join(f"<{name}>{_text(part)}</{name}>" for name, part in zip(_COMPONENTS, parts, strict=False) if part)
 
 
 def _private_creator(tag: str, among: Mapping[str, JsonElement]) -> str:

@@ -1,5 +1,5 @@
 """
-What an answer of a search holds (PS3.18 §10.6.3.3, Tables 10.6.3-3 to 10.6.3-5), and how it is written.
+What an answer of a search holds (PS3.18 §10.6.3.3, Tables 10.6.3-3 to 10.6.3-5).
 
 1. Required attributes are always there, without a value where the archive knows none; conditional ones where it does.
 2. What was asked for, as a match or by includefield, is there as far as the archive keeps it.
@@ -9,14 +9,13 @@ What an answer of a search holds (PS3.18 §10.6.3.3, Tables 10.6.3-3 to 10.6.3-5
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 from urllib.parse import quote
 
-from strongroom.dicom.json import JsonElement, dumps
+from strongroom.dicom.json import JsonElement
 from strongroom.dicom.model import Level
-from strongroom.dicom.xml import to_xml
 
 RETRIEVE_URL: Final = "00081190"
 REQUEST_ATTRIBUTES: Final = "00400275"
@@ -91,7 +90,7 @@ def answered_keys(levels: tuple[Level, ...]) -> dict[str, JsonElement]:
         keys |= {tag: {"vr": vr} for tag, vr in (*REQUIRED[level].items(), *CONDITIONAL[level].items())}
     if REQUEST_ATTRIBUTES in keys:
         item: dict[str, JsonElement] = {tag: {"vr": vr} for tag, vr in OF_A_REQUEST.items()}
-        keys[REQUEST_ATTRIBUTES] = {"vr": "SQ", "Value": [item]}  # type: ignore[list-item] # an item is a JSON object
+        keys[REQUEST_ATTRIBUTES] = {"vr": "SQ", "Value": [item]}
     return keys
 
 
@@ -108,7 +107,12 @@ class Shape:
     def answer(self, match: Mapping[str, JsonElement]) -> dict[str, JsonElement]:
         """The attributes of one answer in the order of their tags (PS3.18 §F.2.2)."""
         optional = {tag for level in self.levels for tag in CONDITIONAL[level]} - self.asked
-        kept = {tag: element for tag, element in match.items() if len(element) > 1 or tag not in optional}
+        kept: dict[str, JsonElement] = {}
+        for tag, element in match.items():
+            if element.get("Value"):
+                kept[tag] = element
+            elif tag not in optional:
+                kept[tag] = {"vr": element["vr"]}
         kept[RETRIEVE_URL] = {"vr": "UR", "Value": [self.retrieve_url(match)]}
         return dict(sorted(kept.items()))
 
@@ -119,16 +123,3 @@ class Shape:
             (uid,) = match[UNIQUE_KEYS[level]].get("Value") or ("",)
             url += f"/{_SEGMENTS[level]}/{quote(str(uid), safe='')}"
         return url
-
-
-def json_part(answer: dict[str, JsonElement], *, first: bool) -> bytes:
-    """One answer as an entry of a JSON array."""
-    return (b"[" if first else b",") + dumps(answer)
-
-
-def xml_part(answer: dict[str, JsonElement], boundary: str) -> Iterator[bytes]:
-    """One answer as a part of multipart/related, a piece at a time."""
-    yield f"--{boundary}\r\nContent-Type: application/dicom+xml\r\n\r\n".encode("ascii")
-    for piece in to_xml(answer):
-        yield piece.encode()
-    yield b"\r\n"
