@@ -102,6 +102,8 @@ class _Application:
             raise HttpProblem(NOT_FOUND.status, NOT_FOUND.detail)
         session = await self._admit(request)
         try:
+            if not request.scope["strongroom"]["admitted"](f"{session.kind} {session.name}"):
+                raise HttpProblem(503, "Too many connections of this caller.", {"Retry-After": "5"})
             route, params = self._route(request.method, path[len(self._base) :])
             await _require(session, route)
             call = Call(
