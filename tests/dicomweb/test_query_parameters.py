@@ -78,7 +78,6 @@ def test_texts_of_one_value_keep_their_backslash() -> None:
 @given(st.sampled_from(LEVELS), st.sampled_from(KEPT), st.text(max_size=40))
 def test_a_known_attribute_is_read_by_both_its_names(level: Level, tag: str, value: str) -> None:
     """Keyword, upper and lower case digits: the same query, or the same refusal."""
-
     keyword = keyword_of(int(tag, 16))
     assert keyword is not None
     by_tag, by_digits, by_keyword = (outcome(level, (name, value)) for name in (tag, tag.lower(), keyword))
