@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,11 @@ from strongroom.archive import Disclosure, Instance, Session, Target
 from strongroom.audit.codes import Event
 from strongroom.dicom.model import Level
 from strongroom.errors import AccessDenied, DataSetError, LocalProtocolError, NotFound
+from strongroom.ground.seal import SEGMENT
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
+HEADERS = 1_024
+"""What is read of a record beside its sealed bytes: its header, each time, and that of the blob."""
 
 
 async def taken(disclosure: Disclosure, instance: Instance, first: int, last: int) -> bytes:
@@ -131,8 +135,6 @@ async def test_metadata_is_what_pydicom_makes_of_the_data_set(tmp_path: Path, sy
 
 def deflated(data: bytes) -> bytes:
     """The data set as a deflated one."""
-    import zlib  # noqa: PLC0415 -- here alone
-
     made = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return made.compress(data) + made.flush()
 
@@ -203,6 +205,29 @@ async def test_offset_tables_that_lie_are_refused(tmp_path: Path) -> None:
                     await disclosure.frames(disclosure.instances[0])
                 assert json.loads(await disclosure.metadata(disclosure.instances[0]))["7FE00010"]
             await world.core.fragments.settle()
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT, RLE], ids=["native", "encapsulated"])
+@aio
+async def test_one_frame_of_many_costs_little_more_than_itself(tmp_path: Path, syntax: str) -> None:
+    """Of 500 frames one is read: its own bytes and at most two chunks of the pack beside them (PERFORMANCE section 2)."""
+    size = 16 * 16 * 2 if syntax == EXPLICIT else 40_000
+    frames = [number.to_bytes(2, "little") * (size // 2) for number in range(500)]
+    if syntax == EXPLICIT:
+        data = data_set(1, pixels=b"".join(frames), NumberOfFrames="500")
+    else:
+        data = encapsulated(frames, has_offset_table=True)
+    async with opened(tmp_path / "home", pack_mebibytes=64) as world:
+        session = await world.device()
+        await deposit(session, data, syntax=syntax)
+        await world.core.fragments.settle()
+        for number in (1, 2, 250, 499, 500):
+            before = world.medium.bytes_read
+            async with await session.view(EVERYTHING) as disclosure:
+                got = await frame(disclosure, disclosure.instances[0], number)
+
+            assert frames[number - 1] == got
+            assert world.medium.bytes_read - before <= size + 2 * SEGMENT + HEADERS
 
 
 @aio

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from strongroom.archive.acts import Change
 from strongroom.archive.extract import Extract, of_header, of_record
+from strongroom.archive.merging import Merging
 from strongroom.catalogue import extracts
 from strongroom.catalogue import instances as catalogue
 from strongroom.errors import StrongroomError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 0.05
 """After this long without a deposit the next batch is made."""
+MERGE_SECONDS = 2.0
+"""After this long the fragments of each series are merged."""
 BATCH = 16
 """Fragments per transaction and per turn of the event loop: about 10 ms of work."""
 MAX_REMEMBERED_BYTES = 32 * 1024 * 1024
@@ -68,6 +71,7 @@ class Fragments:
         self._last_deposit = 0.0
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._merging = Merging(core, self.look_again)
 
     def start(self) -> None:
         """Begin to work in the background."""
@@ -92,10 +96,21 @@ class Fragments:
             self._bytes += size
         self._wake.set()
 
+    def look_again(self) -> None:
+        """Rows lack their fragments that were not deposited just now: look for them."""
+        self._overflow = True
+        self._wake.set()
+
     async def settle(self) -> None:
         """Make everything that is missing now, quiet or not (tests, and a command that ends)."""
         while self._waiting or self._overflow:
             await self._batch()
+
+    async def merge(self) -> None:
+        """Make everything that is missing, and merge all of it now."""
+        await self.settle()
+        while await self._merging.step():
+            await self.settle()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -107,7 +122,9 @@ class Fragments:
                 continue
             if self._waiting or self._overflow:
                 await self._batch()
-            else:
+            elif quiet < MERGE_SECONDS:
+                await asyncio.sleep(MERGE_SECONDS - quiet)
+            elif not await self._merging.step():
                 self._wake.clear()
 
     async def _batch(self) -> None:

@@ -8,20 +8,27 @@ fragments that are in it are taken out of the catalogue. docs/formats/metadata.m
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final, Self, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
+from strongroom.archive.acts import Change
+from strongroom.catalogue import extracts
+from strongroom.catalogue.extracts import Merged
 from strongroom.errors import IntegrityError
-from strongroom.ground.seal import Slot, associated_data, open_small
+from strongroom.ground.seal import Slot, associated_data, open_small, seal_small
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from strongroom.archive.core import Parts
-    from strongroom.catalogue.extracts import Merged
+    import apsw
 
-__all__ = ["MAX_PLAIN", "Opened", "open_merged", "pack"]
+    from strongroom.archive.core import Core, Parts
+    from strongroom.ground.keyring import DataKey
+
+__all__ = ["MAX_PLAIN", "Merging", "Opened", "open_merged", "pack"]
 
 MAX_PLAIN: Final = 1 << 20
 """Text in one merged blob: it is opened whole for one instance too, which then costs 3 ms."""
@@ -85,3 +92,105 @@ def open_merged(parts: Parts, merged: Merged) -> Opened:
     key = parts.keyring.get(merged.key_id)
     ad = associated_data(merged.merged_id, merged.key_id, Slot.MERGED)
     return Opened.unpacked(open_small(key.secret, merged.sealed, ad))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One step: blobs that are made, and what they are in place of."""
+
+    series: int
+    instances: list[int]
+    made: list[Merged]
+    in_place_of: Merged | None
+
+
+@final
+class Merging:
+    """
+    Merges what is there to be merged, some fragments of one series at each step; calls *missing* when there are
+    fragments to be made again.
+    """
+
+    def __init__(self, core: Core, missing: Callable[[], None]) -> None:
+        self._core = core
+        self._missing = missing
+
+    async def step(self) -> bool:
+        """Do the next piece of work; False when there is none."""
+        try:
+            plan = await asyncio.to_thread(self._plan)
+        except _DamagedError as damaged:
+            merged = damaged.merged
+            await self._submit(lambda connection: extracts.dissolve(connection, merged))
+            self._missing()
+            return True
+        if plan is None:
+            return False
+        await self._submit(
+            lambda connection: extracts.put_merged(
+                connection, plan.series, plan.instances, plan.made, in_place_of=plan.in_place_of
+            )
+        )
+        return True
+
+    async def _submit(self, change: Callable[[apsw.Connection], Any]) -> None:
+        await self._core.committer.submit(Change(change, ()))
+
+    def _plan(self) -> _Plan | None:
+        parts = self._core.parts
+        with parts.database.reader() as connection:
+            due = extracts.series_to_merge(connection)
+            if due is None:
+                return None
+            series, study = due
+            found = extracts.unmerged(connection, series)
+            if not found:
+                return _Plan(series, [], [], None)
+            home = extracts.home_of(connection, series, found[0].instance_id)
+        if home is not None and home.last < found[0].instance_id and home.plain_length >= MAX_PLAIN:
+            home = None  # full, and nothing belongs into it
+        texts = dict(_items(parts, home)) if home is not None else {}
+        for one in found:
+            ad = associated_data(one.blob_id, one.key_id, Slot.FRAGMENT)
+            texts[one.instance_id] = open_small(parts.keyring.get(one.key_id).secret, one.sealed, ad)
+        key = parts.keyring.find(study) or parts.keyring.get(found[0].key_id)
+        made = [self._made(group, key) for group in _groups(sorted(texts.items()))]
+        return _Plan(series, [one.instance_id for one in found], made, home)
+
+    def _made(self, texts: list[tuple[int, bytes]], key: DataKey) -> Merged:
+        entropy = self._core.parts.entropy
+        merged_id = entropy(16)
+        ad = associated_data(merged_id, key.key_id, Slot.MERGED)
+        sealed = seal_small(key.secret, pack(texts), ad, randomness=entropy)
+        length = sum(len(text) for _, text in texts)
+        return Merged(0, texts[0][0], texts[-1][0], length, merged_id, key.key_id, sealed)
+
+
+class _DamagedError(Exception):
+    """A merged blob does not open."""
+
+    def __init__(self, merged: Merged) -> None:
+        super().__init__("a merged blob does not open")
+        self.merged = merged
+
+
+def _items(parts: Parts, merged: Merged) -> list[tuple[int, bytes]]:
+    try:
+        return open_merged(parts, merged).items()
+    except IntegrityError as error:
+        raise _DamagedError(merged) from error
+
+
+def _groups(texts: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Divide what is merged into blobs: each ends with the text that makes it MAX_PLAIN bytes long."""
+    group: list[tuple[int, bytes]] = []
+    length = 0
+    for number, text in texts:
+        group.append((number, text))
+        length += len(text)
+        if length >= MAX_PLAIN:
+            yield group
+            group, length = [], 0
+    if group:
+        yield group
