@@ -11,11 +11,15 @@ from strongroom.archive.credentials import (
     DeviceCredential,
     HostCredential,
     MoveDestination,
+    NoCredential,
     Recipient,
     SystemCredential,
+    TokenCredential,
+    WebCertificateCredential,
 )
 from strongroom.archive.deposit import Deposit, Outcome, Receipt
 from strongroom.archive.disclosure import Disclosure, Instance
+from strongroom.archive.file_deposit import FileDeposit
 from strongroom.archive.gate import Gate
 from strongroom.archive.matches import Match, Matches
 from strongroom.archive.session import Session
@@ -26,12 +30,14 @@ __all__ = [
     "Deposit",
     "DeviceCredential",
     "Disclosure",
+    "FileDeposit",
     "Gate",
     "HostCredential",
     "Instance",
     "Match",
     "Matches",
     "MoveDestination",
+    "NoCredential",
     "Outcome",
     "Query",
     "Receipt",
@@ -40,4 +46,6 @@ __all__ = [
     "Session",
     "SystemCredential",
     "Target",
+    "TokenCredential",
+    "WebCertificateCredential",
 ]

@@ -12,6 +12,7 @@ from strongroom.audit.codes import EventType, code
 from strongroom.audit.message import EVENT_NAMES
 from strongroom.audit.parties import Party, Patient, Study, count, listed
 from strongroom.dicom import json as dicom_json
+from strongroom.errors import DisguisedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from strongroom.archive.acts import Arrival, DepositAct
     from strongroom.archive.committer import Group
     from strongroom.archive.core import Parts
-    from strongroom.archive.credentials import DeviceCredential, Recipient
+    from strongroom.archive.credentials import DeviceCredential, Recipient, TokenCredential, WebCertificateCredential
     from strongroom.audit.message import AuditMessage
     from strongroom.audit.trail import Entry
     from strongroom.catalogue.instances import InstanceRow
@@ -81,10 +82,22 @@ def _conflict(parts: Parts, act: DepositAct) -> AuditMessage:
 
 
 def refused_deposit(parts: Parts, arrival: Arrival, fault: str) -> list[AuditMessage]:
-    """A data set that was refused and kept in quarantine."""
+    """A data set that was refused and kept in quarantine; a file in disguise is a Security Alert too (C30)."""
     label = arrival.label
     study = Study(label.study_instance_uid, listed([(label.sop_class_uid, label.sop_instance_uid, label.digest)]))
-    return [parts.reporter.deposit_failed(parts.clock(), party(arrival.actor), study, fault, quarantined=True)]
+    sender = party(arrival.actor)
+    messages = [parts.reporter.deposit_failed(parts.clock(), sender, study, fault, quarantined=True)]
+    if fault == DisguisedFileError.__name__:
+        messages.append(
+            parts.reporter.alert(
+                parts.clock(),
+                EventType.QUARANTINED,
+                f"urn:strongroom:file:{label.digest.hex()}",
+                "a file that begins as a program or another document, kept in quarantine",
+                caused_by=sender,
+            )
+        )
+    return messages
 
 
 def interrupted_deposit(
@@ -138,19 +151,25 @@ def refusal(parts: Parts, actor: Actor, action: str, reason: str) -> AuditMessag
     return parts.reporter.refused(parts.clock(), party(actor), action, reason)
 
 
-def not_admitted(parts: Parts, credential: DeviceCredential, rejection: Rejection) -> AuditMessage:
-    """A caller was turned away after its association request."""
-    caller = Party(
-        "caller", credential.calling_ae_title, credential.calling_ae_title, f"{credential.address}:{credential.port}"
-    )
+def not_admitted(
+    parts: Parts, credential: DeviceCredential | WebCertificateCredential, rejection: Rejection, ae_title: str
+) -> AuditMessage:
+    """A caller was turned away after its association request, or a certificate on the web door after a look at it."""
     return parts.reporter.not_admitted(
         parts.clock(),
-        caller,
+        Party("caller", ae_title, ae_title, f"{credential.address}:{credential.port}"),
         credential.door,
         rejection.reason.value,
         fingerprint=rejection.fingerprint,
         device=rejection.device,
     )
+
+
+def not_signed_in(parts: Parts, credential: TokenCredential, rejection: Rejection) -> AuditMessage:
+    """A token was not good; the service is named when it is one that was made."""
+    kind = "service" if rejection.device else "caller"
+    caller = Party(kind, rejection.device, address=f"{credential.address}:{credential.port}")
+    return parts.reporter.authenticated(parts.clock(), caller, reason=rejection.reason.value)
 
 
 def turned_away(parts: Parts, door: str, address: str, reason: str) -> AuditMessage:
