@@ -336,10 +336,11 @@ def door_faults(door: Door, address: str, now: datetime) -> Faults:
 def _wire_faults(caller: Caller, door: Door, now: datetime) -> Faults:
     """Checks 1 and 2."""
     legacy = door.kind is DoorKind.LEGACY
+    clear = legacy or not caller.encrypted
     return (
         (not legacy and not caller.encrypted, Rejected.DOOR_NOT_ENCRYPTED),
         *door_faults(door, caller.address, now),
-        (not caller.encrypted and caller.user_identity_type in PASSCODE_TYPES, Rejected.PASSCODE_IN_CLEAR),
+        (clear and caller.user_identity_type in PASSCODE_TYPES, Rejected.PASSCODE_IN_CLEAR),
     )
 
 
