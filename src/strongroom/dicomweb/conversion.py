@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import final
 
 from strongroom.archive import Disclosure, Instance
 from strongroom.dicom import convert
+from strongroom.dicom.frames import FrameIndex
 from strongroom.dicomweb.answers import Pieces
 from strongroom.dicomweb.call import Call
 from strongroom.dicomweb.media import default_syntax
@@ -20,6 +22,7 @@ from strongroom.dicomweb.negotiation import ANY_SYNTAX, Range
 from strongroom.dicomweb.problems import HttpProblem
 from strongroom.dicomweb.segments import closing
 from strongroom.errors import DataSetError, NotFound
+from strongroom.imaging import instance as imaging
 from strongroom.imaging import syntaxes
 from strongroom.imaging.errors import NoPixelDataError
 
@@ -92,5 +95,23 @@ async def _rewritten(disclosure: Disclosure, instance: Instance, wanted: str) ->
 
 
 async def _transcoded(call: Call, disclosure: Disclosure, instance: Instance, wanted: str) -> Pieces:
-    raise HttpProblem(406, "This transfer syntax is not to be had.")
-    yield b""
+    source = _Source(disclosure, instance, await disclosure.frames(instance))
+    made = imaging.convert(call.pool, source, wanted)
+    async with closing(made):
+        async for piece in made:
+            yield piece
+
+
+@final
+class _Source:
+    """An instance of a disclosure as `imaging` reads it."""
+
+    def __init__(self, disclosure: Disclosure, instance: Instance, frames: FrameIndex) -> None:
+        self._disclosure = disclosure
+        self._instance = instance
+        self.frames = frames
+        self.transfer_syntax_uid = instance.transfer_syntax_uid
+
+    def read(self, first: int, last: int | None) -> AsyncIterator[bytes | memoryview]:
+        """Its bytes from *first* to before *last*."""
+        return self._disclosure.open(self._instance, first, last)

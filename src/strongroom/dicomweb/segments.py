@@ -78,7 +78,10 @@ class _Reading:
 
     def __init__(self, disclosure: Disclosure, stretch: Stretch) -> None:
         self.stretch = stretch
-        self._pieces = disclosure.open(stretch.instance, stretch.first, stretch.last)
+        whole = stretch.first == 0 and stretch.last == stretch.instance.length
+        # A range is one of the inflated data set (Disclosure.open); the whole goes out as it is kept.
+        span = () if whole else (stretch.first, stretch.last)
+        self._pieces = disclosure.open(stretch.instance, *span)
         self._first = asyncio.ensure_future(_first(self._pieces))
 
     async def source(self) -> AsyncGenerator[memoryview, None]:

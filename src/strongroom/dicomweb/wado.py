@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from strongroom.archive import Disclosure, Instance
 from strongroom.dicom.part10 import encode_header
+from strongroom.dicom.uid import transfer_syntax
 from strongroom.dicomweb import archive_zip, negotiation
 from strongroom.dicomweb.answers import Pieces, Streamed, begun
 from strongroom.dicomweb.call import Call
@@ -116,6 +117,10 @@ async def single(call: Call, disclosure: Disclosure, item: Item, held: contextli
         source = converted(call, disclosure, instance, item.syntax)
         return Streamed(await begun(_file(header, source, disclosure, instance)), held.pop_all(), media_type=media_type)
     segments: list[Segment] = [header, Stretch(instance, 0, instance.length)]
+    kept = transfer_syntax(item.syntax)
+    if kept is not None and kept.deflated:  # a range of it would be one of what it inflates to
+        body = pieces(disclosure, segments)
+        return Streamed(body, held.pop_all(), media_type=media_type, length=total(segments))
     return ranged(call, disclosure, segments, held, media_type=media_type)
 
 
