@@ -16,7 +16,7 @@ from strongroom.errors import DataSetError
 from strongroom.imaging.options import RenderOptions, Viewport
 from strongroom.imaging.presentation import Window
 
-__all__ = ["THUMBNAIL_SIDE", "ANNOTATIONS", "Wish", "number_of", "read", "window_of"]
+__all__ = ["ANNOTATIONS", "THUMBNAIL_SIDE", "Wish", "number_of", "read", "window_of"]
 
 PARAMETERS: Final = ("accept", "annotation", "iccprofile", "quality", "viewport", "window")
 THUMBNAIL_SIDE: Final = 128
@@ -99,6 +99,7 @@ def read(query: Sequence[tuple[str, str]], *, thumbnail: bool = False) -> Wish:
 
 
 def number_of(text: str, name: str) -> float:
+    """Read a number of the parameter *name*; raises HttpProblem (400) for what is none, or none of this world."""
     try:
         value = float(text)
     except ValueError:
