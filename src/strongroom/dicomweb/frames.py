@@ -118,20 +118,18 @@ async def send(
         if source.as_stored:
             row = list(source.stretches(wanted[0]))
             return ranged(call, disclosure, row, held, media_type=chosen.content_type, headers=dict(fields))
-        body = await source.made(wanted[0])
-        return Streamed(_once(body), held.pop_all(), media_type=chosen.content_type, length=len(body), headers=fields)
+        made = await source.made(wanted[0])
+        return Streamed(_once(made), held.pop_all(), media_type=chosen.content_type, length=len(made), headers=fields)
     parts = Multipart(chosen.media_type, call.entropy(16))
     if source.as_stored:
         segments = [*source.stored_parts(parts, wanted, fields), parts.end()]
-        body_length: int | None = total(segments)
         body = pieces(disclosure, segments)
-    else:
-        body_length = None
-        body = await begun(_ended(source.made_parts(parts, wanted, fields), parts))
-        if len(wanted) == 1:
-            whole = b"".join([bytes(piece) async for piece in body])
-            body_length, body = len(whole), _once(whole)
-    return Streamed(body, held.pop_all(), media_type=parts.content_type, length=body_length)
+        return Streamed(body, held.pop_all(), media_type=parts.content_type, length=total(segments))
+    body = await begun(_ended(source.made_parts(parts, wanted, fields), parts))
+    if len(wanted) > 1:
+        return Streamed(body, held.pop_all(), media_type=parts.content_type)
+    whole = b"".join([bytes(piece) async for piece in body])
+    return Streamed(_once(whole), held.pop_all(), media_type=parts.content_type, length=len(whole))
 
 
 async def _ended(source: Pieces, parts: Multipart) -> Pieces:

@@ -79,7 +79,7 @@ def _operation(route: Route) -> dict[str, Any]:
         for name in names
     ]
     parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in route.parameters]
-    content = {name: {} for name in route.media_types}
+    content: dict[str, dict[str, str]] = {name: {} for name in route.media_types}
     first, *others = _SUCCESS[route.method]
     responses: dict[str, Any] = {first: {"description": route.summary, **({"content": content} if content else {})}}
     responses |= {status: {"description": route.summary} for status in others}
