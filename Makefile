@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help demo test check lint types floors bench lock clean serve-bench
+.PHONY: help demo test check lint types floors bench bench-ingest bench-web lock clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: *.*##' Makefile | sed -E 's/: *[^#]*## */\t/' | expand -t 16
@@ -39,8 +39,13 @@ types: $(VENV)/.installed  ## mypy, strict
 floors: $(VENV)/.installed  ## the import rules of the house
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.installed  ## speed beside DCMTK and Orthanc in the same run (installs nothing; says what is missing)
+bench: bench-ingest bench-web  ## speed beside DCMTK and Orthanc in the same run (installs nothing; says what is missing)
+
+bench-ingest: $(VENV)/.installed  ## C-STORE alone (ARGS="--runs 5 --json FILE")
 	@$(BIN)/python tests/benchmarks/ingest.py $(ARGS)
+
+bench-web: $(VENV)/.installed  ## DICOMweb alone (ARGS="--only metadata")
+	@$(BIN)/python tests/benchmarks/web.py $(ARGS)
 
 lock:            ## renew the lock files (needs uv)
 	@cd requirements && for f in run dev; do uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url \

@@ -112,9 +112,14 @@ async def test_the_system_has_its_own_tasks_only(tmp_path: Path) -> None:
 async def test_who_never_said_a_name_is_recorded_too(tmp_path: Path) -> None:
     """A handshake that failed, and how often it failed again, stand in the trail with the address."""
     async with opened(tmp_path / "home") as world:
-        gate = world.archive.gate
-        await gate.turned_away("dicom", "10.9.9.9", 1234, "tls")
-        await gate.turned_away_again(("10.9.9.9", "dicom", "tls"), 17, world.parts.clock())
+        refusals = world.archive.gate.refusals
+        for _ in range(27):
+            world.archive.gate.turned_away("dicom", "10.9.9.9", 1234, "tls")
+        await refusals.stop()
+        with world.parts.database.reader() as connection:
+            (knocked,) = callers.refused(connection)
+
+        assert 27 == knocked.count
         last = [entry.message for entry in world.trail()][-2:]
 
         assert all(message.failed for message in last)

@@ -43,10 +43,10 @@ class Template:
         self._bytes = path.read_bytes()
         path.unlink()
 
-    def write(self, folder: Path, count: int, seed: int) -> Path:
-        """Write *count* images of one new study with one new series into *folder*."""
+    def write(self, folder: Path, count: int, seed: int, study: str = "") -> Path:
+        """Write *count* images of one new study (or *study*) with one new series into *folder*."""
         generator = random.Random(seed)
-        study, series = uid(generator), uid(generator)
+        study, series = study or uid(generator), uid(generator)
         folder.mkdir(parents=True, exist_ok=True)
         common = self._bytes.replace(self._marks[0].encode(), study.encode()).replace(
             self._marks[1].encode(), series.encode()
@@ -55,3 +55,18 @@ class Template:
         for number in range(count):
             (folder / f"{number:05}.dcm").write_bytes(common.replace(mark, uid(generator).encode()))
         return folder
+
+
+def multi_frame(path: Path, generator: random.Random, frames: int) -> tuple[str, str, str]:
+    """Write one uncompressed multi-frame object of 256x256 images to *path*; its study, series and instance UID."""
+    data_set = dcmread(str(get_testdata_file("CT_small.dcm")))
+    data_set.SOPClassUID = data_set.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7.3"
+    data_set.Rows = data_set.Columns = 256
+    data_set.NumberOfFrames = frames
+    data_set.PixelData = generator.randbytes(256 * 256 * 2 * frames)
+    uids = uid(generator), uid(generator), uid(generator)
+    data_set.StudyInstanceUID, data_set.SeriesInstanceUID, data_set.SOPInstanceUID = uids
+    data_set.file_meta.MediaStorageSOPInstanceUID = uids[2]
+    data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data_set.save_as(path, enforce_file_format=True)
+    return uids

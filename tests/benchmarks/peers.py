@@ -36,6 +36,9 @@ class Receiver:
     calling: str = "BENCH"
     tls: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
+    web_port: int = 0
+    token: str = ""
+    ca: Path | None = None
 
 
 def free_port() -> int:
@@ -73,19 +76,22 @@ def _running(
                 process.wait()
 
 
-def _command(*arguments: str) -> None:
+def _command(*arguments: str) -> str:
     done = subprocess.run([STRONGROOM, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"strongroom {arguments[0]} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
 
 
 @contextlib.contextmanager
-def strongroom(folder: Path) -> Iterator[Receiver]:
+def strongroom(folder: Path, *, web: bool = False) -> Iterator[Receiver]:
     """
     Ours: a new home, an enrolled device, the server as `strongroom serve` starts it; every protection on, as always.
+
+    *web* also makes a token for the web door, which is open in any case.
     """
-    home, bundle, port = folder / "home", folder / "bundle", free_port()
-    _command("init", "--home", str(home), "--dicom", f"127.0.0.1:{port}")
+    home, bundle, port, web_port = folder / "home", folder / "bundle", free_port(), free_port()
+    _command("init", "--home", str(home), "--dicom", f"127.0.0.1:{port}", "--web", f"127.0.0.1:{web_port}")
     _command(
         "device",
         "add",
@@ -100,8 +106,18 @@ def strongroom(folder: Path) -> Iterator[Receiver]:
         str(bundle),
     )
     tls = ["+tls", str(bundle / "device.key"), str(bundle / "device.crt"), "+cf", str(bundle / "ca.crt")]
+    token = ""
+    if web:
+        roles = ("--role", "radiologist", "--role", "modality", "--scope", "all")
+        token = json.loads(_command("token", "add", "bench", "--home", str(home), *roles, "--for", "1d", "--json"))[
+            "token"
+        ]
     with _running([STRONGROOM, "serve", "--home", str(home)], port, folder / "serve.log") as process:
-        yield Receiver(port, "STRONGROOM", tls=tls, process=process)
+        if web:
+            wait_for(web_port)
+        yield Receiver(
+            port, "STRONGROOM", tls=tls, process=process, web_port=web_port, token=token, ca=bundle / "ca.crt"
+        )
 
 
 @contextlib.contextmanager
@@ -136,7 +152,8 @@ def orthanc(folder: Path) -> Iterator[Receiver]:
         "IndexDirectory": str(folder / "storage"),
         "DicomPort": port,
         "DicomAet": "ORTHANC",
-        "HttpPort": free_port(),
+        "HttpPort": (web_port := free_port()),
+        "HttpServerEnabled": True,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
         "SyncStorageArea": False,
@@ -145,7 +162,7 @@ def orthanc(folder: Path) -> Iterator[Receiver]:
     path = folder / "orthanc.json"
     path.write_text(json.dumps(configuration))
     with _running([ORTHANC, str(path)], port, folder / "orthanc.log") as process:
-        yield Receiver(port, "ORTHANC", process=process)
+        yield Receiver(port, "ORTHANC", process=process, web_port=web_port)
 
 
 def certificates(folder: Path) -> tuple[Path, Path, Path]:

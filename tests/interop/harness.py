@@ -72,6 +72,7 @@ class Archive:
     port: int
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    web_port: int = 0
 
     def command(self, *arguments: str, status: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run `strongroom ... --home`; checks the exit status unless None."""
@@ -98,6 +99,23 @@ class Archive:
         extra = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", value)]
         self.command("device", "add", name, "--ae-title", title, "--may", may, "--out", str(folder), *extra)
         return Bundle(folder, title)
+
+    @property
+    def web(self) -> str:
+        """Where DICOMweb answers."""
+        return f"https://localhost:{self.web_port}/dicom-web"
+
+    @property
+    def authority(self) -> str:
+        """The archive's own CA, as a client trusts it."""
+        return str(self.home / "keys" / "ca.crt")
+
+    def token(self, name: str, *roles: str, scope: str = "all", lasts: str = "1d") -> str:
+        """A new token with *roles*."""
+        options = [part for role in roles for part in ("--role", role)]
+        made = self.json("token", "add", name, *options, "--scope", scope, "--for", lasts)
+        assert isinstance(made, dict)
+        return str(made["token"])
 
     def start(self) -> float:
         """Start the server; seconds until its "ready" line."""
@@ -147,9 +165,9 @@ def _children(pid: int) -> list[int]:
 @contextlib.contextmanager
 def archive(folder: Path, *, start: bool = True) -> Iterator[Archive]:
     """A new home with a running server."""
-    port = free_port()
-    running = Archive(folder / "home", port, folder / "serve.log")
-    running.command("init", "--dicom", f"127.0.0.1:{port}")
+    port, web_port = free_port(), free_port()
+    running = Archive(folder / "home", port, folder / "serve.log", web_port=web_port)
+    running.command("init", "--dicom", f"127.0.0.1:{port}", "--web", f"127.0.0.1:{web_port}")
     if start:
         running.start()
     try:

@@ -1,5 +1,5 @@
 """
-Who is calling on a DICOM door: certificate, AE title, network and door bound together (SECURITY C08, C10, C11).
+Who is calling on a door: certificate, AE title, network and door bound together (SECURITY C08, C10, C11).
 
 A caller is admitted when every check holds, in this order; the first that does not is the reason in the trail:
 1. the door is open: encrypted as it should be, not past its expiry date, and the address lies in its networks;
@@ -13,6 +13,9 @@ A caller is admitted when every check holds, in this order; the first that does 
 9. a user identity the entry asks for was presented and verified (PS3.7 D.3.3.7).
 All checks run on every call, an unknown caller against an entry that matches nobody, and the peer always gets the
 same `REJECTION`: neither the answer nor its timing tells which guess was nearer (T11).
+
+On the web door a device shows its certificate alone (`admit_web`): checks 1, 3, 5, 6, 7 and 9, since HTTP knows no AE
+titles; a user identity cannot be shown there. Tokens are `access.tokens`.
 """
 
 from __future__ import annotations
@@ -51,9 +54,12 @@ LEGACY_ACTIONS: Final = frozenset({Action.DEPOSIT})
 
 @final
 class DoorKind(Enum):
-    """How a DICOM door is protected."""
+    """How a door is protected, and who it is for."""
 
     TLS = "tls"
+    """DICOM over TLS: a client certificate bound to an AE title."""
+    WEB = "web"
+    """HTTPS: a token, or the client certificate of a device."""
     LEGACY = "legacy"
     """Plain text: listed networks, store and echo only, until a date."""
 
@@ -75,6 +81,15 @@ class Rejected(StrEnum):
     DOOR_EXPIRED = "door-expired"
     DOOR_NETWORK = "door-network"
     PASSCODE_IN_CLEAR = "passcode-in-clear"
+    CREDENTIAL_MISSING = "credential-missing"
+    CREDENTIAL_UNREADABLE = "credential-unreadable"
+    CREDENTIAL_TWICE = "credential-twice"
+    TOKEN_IN_URL = "token-in-url"  # noqa: S105 -- a reason
+    TOKEN_MALFORMED = "token-malformed"  # noqa: S105 -- a reason
+    TOKEN_UNKNOWN = "token-unknown"  # noqa: S105 -- a reason
+    TOKEN_REVOKED = "token-revoked"  # noqa: S105 -- a reason
+    TOKEN_EXPIRED = "token-expired"  # noqa: S105 -- a reason
+    TOKEN_NOT_YET_VALID = "token-not-yet-valid"  # noqa: S105 -- a reason
     CERTIFICATE_MISSING = "certificate-missing"
     CERTIFICATE_UNKNOWN = "certificate-unknown"
     AE_TITLE_UNKNOWN = "ae-title-unknown"
@@ -95,11 +110,11 @@ class Rejected(StrEnum):
 @final
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A DICOM door with its rules. No networks means no limit on a TLS door, and nobody on a plaintext door."""
+    """A door with its rules. No networks means no limit on a door with TLS, and nobody on a plaintext door."""
 
     name: str
     kind: DoorKind
-    called_ae_titles: frozenset[str]
+    called_ae_titles: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
     expires: date | None = None
     """The first day on which the door stays shut; a plaintext door without one is shut."""
@@ -129,7 +144,7 @@ class DeviceEntry:
     certificates: tuple[Certificate, ...] = ()
     networks: tuple[Network, ...] = ()
     doors: frozenset[str] = frozenset()
-    """Names of the doors it may use; empty means every TLS door. A plaintext door has to be named."""
+    """Names of the doors it may use; empty means every door with TLS. A plaintext door has to be named."""
     state: DeviceState = DeviceState.ACTIVE
     expires: date | None = None
     """The first day on which the whole entry no longer holds."""
@@ -158,12 +173,23 @@ class Caller:
 
 @final
 @dataclass(frozen=True, slots=True)
+class WebCaller:
+    """What was seen on the web door: TLS verified *certificate* (DER), the address is where the request came from."""
+
+    address: str
+    certificate: bytes
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """Not admitted: the reason, and the entry that was tried, both for the trail; the peer gets `REJECTION`."""
 
     reason: Rejected
     device: str = ""
-    """The name of the enrolled device whose certificate or AE title was shown; empty when there is none."""
+    """
+    The name of the enrolled device whose certificate or AE title was shown, or of the token; empty when there is none.
+    """
     fingerprint: str = ""
 
 
@@ -218,16 +244,42 @@ def admit(caller: Caller, door: Door, devices: Devices, now: datetime) -> Actor 
     shown = fingerprint(caller.certificate) if caller.certificate is not None else ""
     calling = caller.calling_ae_title.strip(" ")
     entry = devices.with_certificate(shown) if door.kind is DoorKind.TLS else devices.with_ae_title(calling)
+    tried = entry or _NOBODY
     faults = (
-        *_door_faults(caller, door, now),
+        *_wire_faults(caller, door, now),
         *_enrolment_faults(caller, door, entry),
-        *_entry_faults(caller, door, entry or _NOBODY, shown, now),
+        (calling != tried.ae_title, Rejected.AE_TITLE_MISMATCH),
+        *_entry_faults(tried, door, caller.address, shown, now),
+        (caller.called_ae_title.strip(" ") not in door.called_ae_titles, Rejected.CALLED_AE_TITLE),
+        *_user_identity_faults(tried, caller.user_identity_type, verified=caller.user_identity_verified),
     )
-    for failed, reason in faults:
-        if failed:
-            return Rejection(reason, entry.name if entry is not None else "", shown)
+    reason = first_fault(faults)
+    if reason is not None:
+        return Rejection(reason, entry.name if entry is not None else "", shown)
     assert entry is not None
     return as_actor(entry, caller.address, legacy=door.kind is DoorKind.LEGACY)
+
+
+def admit_web(caller: WebCaller, door: Door, devices: Devices, now: datetime) -> Actor | Rejection:
+    """
+    Say which device calls on the web door, by its certificate alone; the checks are those of the DICOM door over TLS.
+
+    *now* is aware (UTC). Called once per request; raises nothing for what a peer sent.
+    """
+    shown = fingerprint(caller.certificate)
+    entry = devices.with_certificate(shown)
+    tried = entry or _NOBODY
+    faults = (
+        *door_faults(door, caller.address, now),
+        (entry is None, Rejected.CERTIFICATE_UNKNOWN),
+        *_entry_faults(tried, door, caller.address, shown, now),
+        *_user_identity_faults(tried, None, verified=False),
+    )
+    reason = first_fault(faults)
+    if reason is not None:
+        return Rejection(reason, entry.name if entry is not None else "", shown)
+    assert entry is not None
+    return as_actor(entry, caller.address)
 
 
 def as_actor(entry: DeviceEntry, address: str, *, legacy: bool = False) -> Actor:
@@ -262,22 +314,37 @@ def recipient(entry: DeviceEntry, address: str, now: datetime) -> Actor | Reject
     return as_actor(entry, address)
 
 
-_Faults = tuple[tuple[bool, Rejected], ...]
+Faults = tuple[tuple[bool, Rejected], ...]
+"""Checks that were made: whether each failed, and the reason it would be."""
 
 
-def _door_faults(caller: Caller, door: Door, now: datetime) -> _Faults:
-    """Checks 1 and 2."""
+def first_fault(faults: Faults) -> Rejected | None:
+    """The reason of the first check that failed; all of them were made."""
+    return next((reason for failed, reason in faults if failed), None)
+
+
+def door_faults(door: Door, address: str, now: datetime) -> Faults:
+    """Check 1, as far as every door has it."""
     legacy = door.kind is DoorKind.LEGACY
-    listed = _within(caller.address, door.networks) if legacy or door.networks else True
+    listed = _within(address, door.networks) if legacy or door.networks else True
     return (
-        (not legacy and not caller.encrypted, Rejected.DOOR_NOT_ENCRYPTED),
         (_past(door.expires, now) or (legacy and door.expires is None), Rejected.DOOR_EXPIRED),
         (not listed, Rejected.DOOR_NETWORK),
-        (not caller.encrypted and caller.user_identity_type in PASSCODE_TYPES, Rejected.PASSCODE_IN_CLEAR),
     )
 
 
-def _enrolment_faults(caller: Caller, door: Door, entry: DeviceEntry | None) -> _Faults:
+def _wire_faults(caller: Caller, door: Door, now: datetime) -> Faults:
+    """Checks 1 and 2."""
+    legacy = door.kind is DoorKind.LEGACY
+    clear = legacy or not caller.encrypted
+    return (
+        (not legacy and not caller.encrypted, Rejected.DOOR_NOT_ENCRYPTED),
+        *door_faults(door, caller.address, now),
+        (clear and caller.user_identity_type in PASSCODE_TYPES, Rejected.PASSCODE_IN_CLEAR),
+    )
+
+
+def _enrolment_faults(caller: Caller, door: Door, entry: DeviceEntry | None) -> Faults:
     """Check 3."""
     encrypted = door.kind is DoorKind.TLS
     unknown = Rejected.CERTIFICATE_UNKNOWN if encrypted else Rejected.AE_TITLE_UNKNOWN
@@ -287,15 +354,13 @@ def _enrolment_faults(caller: Caller, door: Door, entry: DeviceEntry | None) -> 
     )
 
 
-def _entry_faults(caller: Caller, door: Door, entry: DeviceEntry, shown: str, now: datetime) -> _Faults:
-    """Checks 4 to 9."""
+def _entry_faults(entry: DeviceEntry, door: Door, address: str, shown: str, now: datetime) -> Faults:
+    """Checks 5 to 7."""
     legacy = door.kind is DoorKind.LEGACY
     certificate = next((one for one in entry.certificates if one.fingerprint == shown), None)
-    listed = _within(caller.address, entry.networks) if legacy or entry.networks else True
+    listed = _within(address, entry.networks) if legacy or entry.networks else True
     named = door.name in entry.doors or (not legacy and not entry.doors)
-    wanted = entry.user_identity_type
     return (
-        (caller.calling_ae_title.strip(" ") != entry.ae_title, Rejected.AE_TITLE_MISMATCH),
         (entry.state is DeviceState.REVOKED, Rejected.DEVICE_REVOKED),
         (entry.state is DeviceState.SUSPENDED, Rejected.DEVICE_SUSPENDED),
         (not legacy and (certificate is None or certificate.revoked), Rejected.CERTIFICATE_REVOKED),
@@ -304,9 +369,15 @@ def _entry_faults(caller: Caller, door: Door, entry: DeviceEntry, shown: str, no
         (_past(entry.expires, now), Rejected.DEVICE_EXPIRED),
         (not listed, Rejected.DEVICE_NETWORK),
         (not named, Rejected.DEVICE_DOOR),
-        (caller.called_ae_title.strip(" ") not in door.called_ae_titles, Rejected.CALLED_AE_TITLE),
-        (wanted is not None and caller.user_identity_type != wanted, Rejected.USER_IDENTITY_MISSING),
-        (wanted is not None and not caller.user_identity_verified, Rejected.USER_IDENTITY_NOT_VERIFIED),
+    )
+
+
+def _user_identity_faults(entry: DeviceEntry, shown: int | None, *, verified: bool) -> Faults:
+    """Check 9."""
+    wanted = entry.user_identity_type
+    return (
+        (wanted is not None and shown != wanted, Rejected.USER_IDENTITY_MISSING),
+        (wanted is not None and not verified, Rejected.USER_IDENTITY_NOT_VERIFIED),
     )
 
 

@@ -5,7 +5,7 @@ Pure: no clock, no input or output, no state. Everything is refused unless a lin
 1. what does not exist yet is refused, not approximated (de-identified copies);
 2. the kind of actor can have the action at all;
 3. an administrator has no patient data;
-4. a role, an entry of the register or a task of the system names the action;
+4. a role, an entry of the register or a task of the system names the action; a device views by its right to retrieve;
 5. the host gives a written reason before it sees patient data;
 6. the target lies in the actor's scope; a link has an explicit list of studies;
 7. what is on hold stays, and destroying for good needs a second custodian.
@@ -21,6 +21,7 @@ from typing import Final, final
 from strongroom.access.roles import (
     ADMINISTRATOR,
     CEILING,
+    DEVICE_VIEWS_BY,
     HOST_WITH_REASON,
     PATIENT_DATA,
     ROLES,
@@ -216,6 +217,10 @@ def _rule(actor: Actor, action: Action) -> str | Reason:
     match actor.kind:
         case ActorKind.PERSON | ActorKind.SERVICE:
             return _role_rule(actor, action)
+        case ActorKind.DEVICE if action is Action.VIEW:
+            if DEVICE_VIEWS_BY in actor.actions:
+                return f"device-views-by:{DEVICE_VIEWS_BY.value}"
+            return Reason.ACTION_NOT_GRANTED
         case ActorKind.DEVICE | ActorKind.LINK:
             if action in actor.actions:
                 return f"{actor.kind.value}:{action.value}"

@@ -82,7 +82,7 @@ ROLES: Final = _table(
 
 CEILING: Final[Mapping[ActorKind, frozenset[Action]]] = MappingProxyType({
     ActorKind.PERSON: frozenset(Action),
-    ActorKind.DEVICE: frozenset({Action.DEPOSIT, Action.QUERY, Action.RETRIEVE}),
+    ActorKind.DEVICE: frozenset({Action.DEPOSIT, Action.QUERY, Action.VIEW, Action.RETRIEVE}),
     # A token never administers, shares, deletes or keeps custody: those want a person who answers for them.
     ActorKind.SERVICE: frozenset({Action.DEPOSIT, Action.QUERY, Action.VIEW, Action.RETRIEVE, Action.REVIEW}),
     ActorKind.LINK: frozenset({Action.QUERY, Action.VIEW, Action.RETRIEVE}),
@@ -92,6 +92,12 @@ CEILING: Final[Mapping[ActorKind, frozenset[Action]]] = MappingProxyType({
     ActorKind.SYSTEM: frozenset({Action.CUSTODY}),
 })  # fmt: skip
 """What a kind of actor can ever be granted; roles and entries give less, never more."""
+
+DEVICE_VIEWS_BY: Final = Action.RETRIEVE
+"""
+What a device has to have in its entry to view: whoever may take the instances may look at them. Viewing is never in an
+entry by itself.
+"""
 
 HOST_WITH_REASON: Final = frozenset({Action.VIEW, Action.RETRIEVE})
 """What the host may do only with a written reason, recorded with an audit type of its own."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, final
 
 from strongroom.access import identity
-from strongroom.access.authority import Authority
+from strongroom.access.authority import CERTIFICATE_FILE, Authority
 from strongroom.app import config as configuration
 from strongroom.app.founding import AUTHORITY_PURPOSE, MASTER_KEY_FILE
 from strongroom.app.home import Home
@@ -29,6 +29,7 @@ from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
 from strongroom.archive.fragments import Fragments
 from strongroom.archive.recovery import reconcile
+from strongroom.archive.tokens import Tokens
 from strongroom.audit.report import Reporter
 from strongroom.audit.trail import MAIN, Trail
 from strongroom.catalogue.record import Recorder
@@ -44,6 +45,7 @@ from strongroom.vault.pack import Vault
 
 TLS_DOOR = "dicom"
 LEGACY_DOOR = "legacy"
+WEB_DOOR = "web"
 _LOCK = "lock"
 
 
@@ -63,10 +65,23 @@ class Archive:
         self.serving = False
         self.door_table: Callable[[], list[dict[str, Any]]] = lambda: closed_doors(config)
         self.disconnect: Callable[[str], int] = lambda _device: 0
+        self.disconnect_web: Callable[[str, str], int] = lambda _kind, _name: 0
+        """`(kind, name)` of an actor: end its requests that are under way on the web door; how many there were."""
 
     def custodian(self, session: Session) -> Custodian:
         """The keepers' tools for *session*."""
         return Custodian(self.core, self.directory, self.authority, session)
+
+    def tokens(self, session: Session) -> Tokens:
+        """The keepers' tools for tokens, for *session*."""
+        return Tokens(self.core, self.directory, session)
+
+    def web_settings(self) -> dict[str, str]:
+        """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""
+        open_now = (door["address"] for door in self.door_table() if door["name"] == WEB_DOOR)
+        host, port = configuration.split_listen(next(open_now, self.config.web.listen), "web.listen")
+        named = "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host
+        return {"url": f"https://{named}:{port}/dicom-web", "authority": str(self.home.keys / CERTIFICATE_FILE)}
 
     def connection_settings(self, enrolled: dict[str, Any]) -> dict[str, str]:
         """What a device has to be told to reach the archive, and a command to try it."""
@@ -82,7 +97,10 @@ class Archive:
 def identity_doors(config: configuration.Config) -> dict[str, identity.Door]:
     """The doors' rules as the gate applies them."""
     called = frozenset({config.dicom.ae_title})
-    doors = {TLS_DOOR: identity.Door(TLS_DOOR, identity.DoorKind.TLS, called)}
+    doors = {
+        TLS_DOOR: identity.Door(TLS_DOOR, identity.DoorKind.TLS, called),
+        WEB_DOOR: identity.Door(WEB_DOOR, identity.DoorKind.WEB),
+    }
     if config.legacy is not None:
         networks = tuple(ipaddress.ip_network(network) for network in config.legacy.networks)
         doors[LEGACY_DOOR] = identity.Door(

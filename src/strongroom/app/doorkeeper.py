@@ -1,14 +1,10 @@
 """
-Between the doors and the gate: what a caller shows becomes a credential, what the gate grants becomes an association.
-
-Callers that never came to an association request are recorded too, the first of a kind one by one and the rest counted
-(SECURITY H02).
+Between the DICOM doors and the gate: what a caller shows becomes a credential, what the gate grants becomes an
+association.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -16,7 +12,6 @@ from typing import TYPE_CHECKING, final
 
 from strongroom.access.identity import REJECTION
 from strongroom.archive import DeviceCredential, MoveDestination
-from strongroom.audit.flood import Flood
 from strongroom.errors import AccessDenied, NotFound, StrongroomError
 from strongroom.scp.contexts import actions_refused, extended_answers, supported
 from strongroom.transport import outbound
@@ -33,9 +28,6 @@ if TYPE_CHECKING:
 
 NOTHING_SUPPORTED = AssociateReject(1, 1, 1)
 """Rejected-permanent by the user, no reason: the device is known, but wants nothing that it may have."""
-FLOOD_SECONDS = 60.0
-MAX_WAITING = 1000
-"""Refusals waiting to be recorded; beyond, they are counted with their kind only."""
 
 
 @final
@@ -54,23 +46,6 @@ class Doorkeeper:
         self._archive = archive
         self._provider = provider
         self._max_pdu_length = max_pdu_length
-        self._flood = Flood()
-        self._waiting: asyncio.Queue[tuple[Peer, Refused]] = asyncio.Queue(MAX_WAITING)
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to record refusals."""
-        self._task = asyncio.create_task(self._record())
-
-    async def stop(self) -> None:
-        """Record what is waiting and what was counted."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        while not self._waiting.empty():
-            await self._turned_away(*self._waiting.get_nowait())
-        await self._counted(everything=True)
 
     async def admit(self, request: AssociateRequest, peer: Peer) -> Admission | AssociateReject:
         """Ask the gate, then negotiate what the session may have."""
@@ -121,32 +96,7 @@ class Doorkeeper:
 
     def refused(self, peer: Peer, reason: Refused) -> None:
         """The listener's report of a caller it did not let come so far."""
-        now = self._archive.core.parts.clock()
-        if self._flood.record((peer.address, peer.door, reason.value), now):
-            with contextlib.suppress(asyncio.QueueFull):
-                self._waiting.put_nowait((peer, reason))
-
-    async def _record(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + FLOOD_SECONDS
-        while True:
-            try:
-                async with asyncio.timeout_at(due):
-                    peer, reason = await self._waiting.get()
-            except TimeoutError:
-                due = loop.time() + FLOOD_SECONDS
-                await self._counted(everything=False)
-                continue
-            await self._turned_away(peer, reason)
-
-    async def _turned_away(self, peer: Peer, reason: Refused) -> None:
-        with contextlib.suppress(StrongroomError):  # a full disk must not end the doorkeeper
-            await self._archive.gate.turned_away(peer.door, peer.address, peer.port, reason.value)
-
-    async def _counted(self, *, everything: bool) -> None:
-        for repeated in self._flood.due(self._archive.core.parts.clock(), everything=everything):
-            with contextlib.suppress(StrongroomError):
-                await self._archive.gate.turned_away_again(repeated.key, repeated.times, repeated.since)
+        self._archive.gate.turned_away(peer.door, peer.address, peer.port, reason.value)
 
 
 @final

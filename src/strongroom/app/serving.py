@@ -131,7 +131,7 @@ class Server:
             archive.home.control_socket, lambda name, given, uid: operate(archive, name, given, uid)
         )
         await archive.core.committer.submit(Note((parts.reporter.started(parts.clock()),)))
-        self._doorkeeper.start()
+        archive.gate.refusals.start()
         archive.core.fragments.start()
         background = [loop.create_task(self._prepare())]
         try:
@@ -152,7 +152,7 @@ class Server:
             await asyncio.gather(*background, return_exceptions=True)
             await self._listener.stop(STOP_SECONDS)
             await control.stop()
-            await self._doorkeeper.stop()
+            await archive.gate.refusals.stop()
             await archive.core.committer.submit(Note((parts.reporter.stopped(parts.clock()),)))
 
     async def _open_doors(self) -> None:

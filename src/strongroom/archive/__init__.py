@@ -11,8 +11,11 @@ from strongroom.archive.credentials import (
     DeviceCredential,
     HostCredential,
     MoveDestination,
+    NoCredential,
     Recipient,
     SystemCredential,
+    TokenCredential,
+    WebCertificateCredential,
 )
 from strongroom.archive.deposit import Deposit, Outcome, Receipt
 from strongroom.archive.disclosure import Disclosure, Instance
@@ -34,6 +37,7 @@ __all__ = [
     "Match",
     "Matches",
     "MoveDestination",
+    "NoCredential",
     "Outcome",
     "Query",
     "Receipt",
@@ -42,4 +46,6 @@ __all__ = [
     "Session",
     "SystemCredential",
     "Target",
+    "TokenCredential",
+    "WebCertificateCredential",
 ]

@@ -5,7 +5,8 @@ anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import final
 
 
@@ -28,6 +29,29 @@ class DeviceCredential:
 
 @final
 @dataclass(frozen=True, slots=True)
+class TokenCredential:
+    """A request on the web door with a token in its Authorization header, as it came."""
+
+    token: str = field(repr=False)
+    address: str
+    port: int
+    door: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class WebCertificateCredential:
+    """A request on the web door without a token, over a connection whose client showed a certificate."""
+
+    certificate: bytes = field(repr=False)
+    """DER of the client certificate that TLS verified."""
+    address: str
+    port: int
+    door: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class HostCredential:
     """A command on the machine itself: the kernel vouches for the uid."""
 
@@ -45,7 +69,21 @@ class SystemCredential:
     task: str
 
 
-Credential = DeviceCredential | HostCredential | SystemCredential
+Credential = DeviceCredential | TokenCredential | WebCertificateCredential | HostCredential | SystemCredential
+
+
+@final
+class NoCredential(StrEnum):
+    """Why a request on the web door never came to the gate: the reason to give to `Gate.turned_away`."""
+
+    MISSING = "credential-missing"
+    """Neither a token nor a client certificate."""
+    UNREADABLE = "credential-unreadable"
+    """An Authorization header that is not `Bearer` and a token."""
+    TWICE = "credential-twice"
+    """More than one Authorization header."""
+    IN_URL = "token-in-url"
+    """A token in the query string; it stands in logs now and has to be revoked."""
 
 
 @final

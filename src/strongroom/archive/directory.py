@@ -13,9 +13,10 @@ from strongroom.access import identity
 from strongroom.access.policy import Actor
 from strongroom.access.policy import Scope as PolicyScope
 from strongroom.access.roles import Action, ActorKind
+from strongroom.access.tokens import TokenEntry, Tokens, admit_token
 from strongroom.archive.credentials import MoveDestination
 from strongroom.catalogue import scope as catalogue_scope
-from strongroom.register import certificates, devices
+from strongroom.register import certificates, devices, tokens
 from strongroom.register.lookups import certificates_of_device
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
 
 @final
 class Directory:
-    """A snapshot of devices and their certificates."""
+    """A snapshot of devices with their certificates, and of tokens."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._devices: Mapping[str, devices.Device] = {}
         self._entries: Mapping[str, identity.DeviceEntry] = {}
         self._lookup = identity.Devices(())
+        self._tokens = Tokens(())
         self.reload()
 
     def reload(self) -> None:
@@ -42,6 +44,7 @@ class Directory:
         with self._parts.database.reader() as connection:
             found = devices.every(connection)
             entries = [_entry(connection, device) for device in found]
+            self._tokens = Tokens(_token(token) for token in tokens.every(connection))
         self._devices = {device.name: device for device in found}
         self._entries = {entry.name: entry for entry in entries}
         self._lookup = identity.Devices(entry for entry in entries if entry.state is not identity.DeviceState.REVOKED)
@@ -49,13 +52,24 @@ class Directory:
         self._revoked = identity.Devices(entry for entry in entries if entry.state is identity.DeviceState.REVOKED)
 
     def admit(self, caller: identity.Caller, door: identity.Door) -> Actor | identity.Rejection:
-        """Who is calling, or why nobody is let in."""
-        lookup = self._lookup
-        if caller.certificate is not None:
-            shown = identity.fingerprint(caller.certificate)
-            if lookup.with_certificate(shown) is None and self._revoked.with_certificate(shown) is not None:
-                lookup = self._revoked
-        return identity.admit(caller, door, lookup, self._parts.clock())
+        """Who is calling on a DICOM door, or why nobody is let in."""
+        return identity.admit(caller, door, self._known(caller.certificate), self._parts.clock())
+
+    def admit_web(self, caller: identity.WebCaller, door: identity.Door) -> Actor | identity.Rejection:
+        """Which device is calling on the web door, or why nobody is let in."""
+        return identity.admit_web(caller, door, self._known(caller.certificate), self._parts.clock())
+
+    def admit_token(self, token: str, address: str, door: identity.Door) -> Actor | identity.Rejection:
+        """Which service shows *token*, or why nobody is let in."""
+        return admit_token(token, address, door, self._tokens, self._parts.clock())
+
+    def _known(self, certificate: bytes | None) -> identity.Devices:
+        """The devices among which to look; the revoked ones for a certificate of theirs, so that the trail names it."""
+        if certificate is None:
+            return self._lookup
+        shown = identity.fingerprint(certificate)
+        revoked = self._lookup.with_certificate(shown) is None and self._revoked.with_certificate(shown) is not None
+        return self._revoked if revoked else self._lookup
 
     def actor(self, name: str) -> Actor | None:
         """The device *name* as the recipient of a transfer, if its entry is in force."""
@@ -81,11 +95,18 @@ class Directory:
         )
 
     def still_admitted(self, actor: Actor) -> bool:
-        """Whether the entry behind an open session is still in force."""
-        if actor.kind is not ActorKind.DEVICE:
-            return True
-        entry = self._entries.get(actor.name)
-        return entry is not None and entry.state is identity.DeviceState.ACTIVE
+        """Whether the entry or token behind an open session is still in force."""
+        match actor.kind:
+            case ActorKind.DEVICE:
+                entry = self._entries.get(actor.name)
+                return entry is not None and entry.state is identity.DeviceState.ACTIVE
+            case ActorKind.SERVICE:
+                token = self._tokens.named(actor.name)
+                return token is not None and token.holds(self._parts.clock())
+            case ActorKind.HOST | ActorKind.SYSTEM:
+                return True
+            case ActorKind.PERSON | ActorKind.LINK:
+                return False  # there are none yet
 
     def private_sop_classes(self, name: str) -> frozenset[str]:
         """Private SOP classes the device may store."""
@@ -151,6 +172,18 @@ def _entry(connection: apsw.Connection, device: devices.Device) -> identity.Devi
         receives=device.receives,
         destinations=device.destinations,
         user_identity_type=device.user_identity_type,
+    )
+
+
+def _token(token: tokens.Token) -> TokenEntry:
+    return TokenEntry(
+        name=token.name,
+        digest=token.digest,
+        roles=token.roles,
+        created=datetime.fromtimestamp(token.created_at, UTC),
+        expires=datetime.fromtimestamp(token.expires, UTC),
+        scope=policy_scope(token.scope),
+        revoked=token.revoked_at is not None,
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from strongroom.archive.acts import Arrival, DepositAct
     from strongroom.archive.committer import Group
     from strongroom.archive.core import Parts
-    from strongroom.archive.credentials import DeviceCredential, Recipient
+    from strongroom.archive.credentials import DeviceCredential, Recipient, TokenCredential, WebCertificateCredential
     from strongroom.audit.message import AuditMessage
     from strongroom.audit.trail import Entry
     from strongroom.catalogue.instances import InstanceRow
@@ -144,19 +144,25 @@ def refusal(parts: Parts, actor: Actor, action: str, reason: str) -> AuditMessag
     return parts.reporter.refused(parts.clock(), party(actor), action, reason)
 
 
-def not_admitted(parts: Parts, credential: DeviceCredential, rejection: Rejection) -> AuditMessage:
-    """A caller was turned away after its association request."""
-    caller = Party(
-        "caller", credential.calling_ae_title, credential.calling_ae_title, f"{credential.address}:{credential.port}"
-    )
+def not_admitted(
+    parts: Parts, credential: DeviceCredential | WebCertificateCredential, rejection: Rejection, ae_title: str
+) -> AuditMessage:
+    """A caller was turned away after its association request, or a certificate on the web door after a look at it."""
     return parts.reporter.not_admitted(
         parts.clock(),
-        caller,
+        Party("caller", ae_title, ae_title, f"{credential.address}:{credential.port}"),
         credential.door,
         rejection.reason.value,
         fingerprint=rejection.fingerprint,
         device=rejection.device,
     )
+
+
+def not_signed_in(parts: Parts, credential: TokenCredential, rejection: Rejection) -> AuditMessage:
+    """A token was not good; the service is named when it is one that was made."""
+    kind = "service" if rejection.device else "caller"
+    caller = Party(kind, rejection.device, address=f"{credential.address}:{credential.port}")
+    return parts.reporter.authenticated(parts.clock(), caller, reason=rejection.reason.value)
 
 
 def turned_away(parts: Parts, door: str, address: str, reason: str) -> AuditMessage:

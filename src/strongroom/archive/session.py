@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, final
 
 from strongroom.access.policy import ARCHIVE, Refusal, decide, decide_transfer
-from strongroom.access.roles import Action
+from strongroom.access.roles import Action, ActorKind
 from strongroom.archive import recording
 from strongroom.archive.acts import Note
 from strongroom.archive.credentials import MoveDestination, Recipient
@@ -52,23 +52,31 @@ class Session:
         return self._actor.name
 
     @property
+    def kind(self) -> str:
+        """What kind of actor this is: a name is unique within its kind."""
+        return self._actor.kind.value
+
+    @property
     def ae_title(self) -> str:
         """The AE title it called itself, or an empty string."""
         return self._actor.ae_title
 
     @property
     def private_sop_classes(self) -> frozenset[str]:
-        """Private SOP classes its entry allows it to store."""
+        """Private SOP classes its entry allows it to store; only a device has such an entry."""
+        if self._actor.kind is not ActorKind.DEVICE:
+            return frozenset()
         return self._directory.private_sop_classes(self._actor.name)
 
     @property
     def duplicate_is_success(self) -> bool:
         """Whether its entry wants success for a conflicting second deposit instead of 0x0111 (I3)."""
-        return self._directory.duplicate_is_success(self._actor.name)
+        is_device = self._actor.kind is ActorKind.DEVICE
+        return is_device and self._directory.duplicate_is_success(self._actor.name)
 
     def may(self, action: str) -> bool:
         """Whether the policy would grant *action* as such; front doors use it to offer less, never to decide."""
-        return not isinstance(decide(self._actor, Action(action), ARCHIVE), Refusal)
+        return self._is_open and not isinstance(decide(self._actor, Action(action), ARCHIVE), Refusal)
 
     def close(self) -> None:
         """End the session; whatever is asked of it afterwards is refused."""
@@ -179,5 +187,9 @@ class Session:
         await self._core.committer.submit(Note((message,)))
 
     def _still_open(self) -> None:
-        if self._closed or not self._directory.still_admitted(self._actor):
+        if not self._is_open:
             raise AccessDenied("session-ended")
+
+    @property
+    def _is_open(self) -> bool:
+        return not self._closed and self._directory.still_admitted(self._actor)

@@ -39,6 +39,8 @@ class Repeated:
 class _Kind:
     began: datetime
     seen: int = 0
+    alone: int = 0
+    """How many of them were to be recorded by themselves."""
 
 
 @final
@@ -55,16 +57,28 @@ class Flood:
 
     def record(self, key: Key, now: datetime) -> bool:
         """Count one; whether it has to be recorded by itself."""
-        kind = self._kinds.get(key)
-        if kind is None:
-            if len(self._kinds) >= self._max_kinds:
-                kind = self._kinds.get(OTHERS)
-                # What shares a kind is not recorded one by one: there are thousands of kinds already.
-                key = OTHERS
-            if kind is None:
-                kind = self._kinds[key] = _Kind(now, self._first if key == OTHERS else 0)
+        key = self._shared(key)
+        kind = self._kinds.setdefault(key, _Kind(now))
         kind.seen += 1
-        return kind.seen <= self._first
+        # What shares a kind is not recorded one by one: there are thousands of kinds already.
+        if key == OTHERS or kind.alone >= self._first:
+            return False
+        kind.alone += 1
+        return True
+
+    def take_back(self, key: Key, now: datetime) -> None:
+        """One that `record` wanted recorded by itself could not be: it is counted with the others of its kind."""
+        kind = self._kinds.get(key)
+        if kind is not None and kind.alone:
+            kind.alone -= 1
+            return
+        self._kinds.setdefault(self._shared(key), _Kind(now)).seen += 1  # its window ended meanwhile
+
+    def put_back(self, repeated: Repeated) -> None:
+        """What `due` handed out could not be recorded: it is counted on."""
+        kind = self._kinds.setdefault(self._shared(repeated.key), _Kind(repeated.since))
+        kind.seen += repeated.times
+        kind.began = min(kind.began, repeated.since)
 
     def due(self, now: datetime, *, everything: bool = False) -> list[Repeated]:
         """
@@ -76,6 +90,10 @@ class Flood:
         repeated = []
         for key in ended:
             kind = self._kinds.pop(key)
-            if kind.seen > self._first:
-                repeated.append(Repeated(key, kind.seen - self._first, kind.began))
+            if kind.seen > kind.alone:
+                repeated.append(Repeated(key, kind.seen - kind.alone, kind.began))
         return repeated
+
+    def _shared(self, key: Key) -> Key:
+        """The kind that *key* is counted under: its own as long as there is room."""
+        return key if key in self._kinds or len(self._kinds) < self._max_kinds else OTHERS

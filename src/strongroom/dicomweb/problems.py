@@ -1,8 +1,8 @@
 """
 Errors to HTTP: the one table of the web services (RFC 9457, PS3.18 §8.5).
 
-A sentence stands here as it is sent: no value of a data set, no path, no reason of a refusal (I7). What is not there and
-what is not for this caller are one and the same answer (SECURITY C17).
+A sentence stands here as it is sent: no value of a data set, no path, no reason of a refusal (I7). What is not there
+and what is not for this caller are one and the same answer (SECURITY C17).
 """
 
 from __future__ import annotations

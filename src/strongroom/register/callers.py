@@ -47,8 +47,9 @@ def note(
     reason: str,
     at: float,
     fingerprint: str = "",
+    times: int = 1,
 ) -> None:
-    """Count one refusal; *address* is without the port."""
+    """Count a refusal that happened *times* times; *address* is without the port."""
     place = (_clean(address), _clean(ae_title), _clean(door))
     if not _known(connection, place):
         of_address = select(connection, "SELECT count(*) FROM refused_caller WHERE address = ?", place[:1])
@@ -56,10 +57,10 @@ def note(
             place = (place[0], "", "")
     connection.execute(
         "INSERT INTO refused_caller (address, ae_title, door, reason, fingerprint, count, first_at, last_at)"
-        " VALUES (?, ?, ?, ?, ?, 1, ?, ?)"
-        " ON CONFLICT DO UPDATE SET count = count + 1, last_at = excluded.last_at, reason = excluded.reason,"
-        " fingerprint = excluded.fingerprint",
-        (*place, _clean(reason), _clean(fingerprint), at, at),
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET count = count + excluded.count, last_at = excluded.last_at,"
+        " reason = excluded.reason, fingerprint = excluded.fingerprint",
+        (*place, _clean(reason), _clean(fingerprint), times, at, at),
     )
     connection.execute(
         "DELETE FROM refused_caller WHERE (address, ae_title, door) IN ("

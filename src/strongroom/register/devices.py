@@ -94,9 +94,11 @@ class Device:
 
 
 def add(connection: apsw.Connection, device: Device) -> None:
-    """Enrol a device; raises ConflictError when its name was ever used or its AE title is in use."""
+    """Enrol a device; raises ConflictError when its name was ever used, by a token too, or its AE title is in use."""
     if find(connection, device.name) is not None:
         raise ConflictError(f"the name {device.name!r} is taken; names are never used twice")
+    if select(connection, "SELECT 1 FROM token WHERE name = ?", (device.name,)):
+        raise ConflictError(f"the name {device.name!r} is a token's")
     taken = with_ae_title(connection, device.ae_title)
     if taken is not None:
         raise ConflictError(f"the AE title {device.ae_title!r} belongs to the device {taken.name!r}")
