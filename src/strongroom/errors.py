@@ -23,8 +23,22 @@ class DataSetError(RemoteProtocolError):
     """A data set is not structurally whole or exceeds a documented limit; it is never stored with success (I4)."""
 
 
+class UnsupportedSyntaxError(DataSetError):
+    """The transfer syntax is none in which a data set can be read (PS3.5 Annex A)."""
+
+
+class DisguisedFileError(DataSetError):
+    """
+    A file that begins as a program or another document (PS3.10 §7.5, SECURITY C30): kept in quarantine, never served.
+    """
+
+
 class MismatchError(RemoteProtocolError):
     """The data set does not belong to the request: SOP class or instance UID differ (PS3.4 B.2.3, status A900)."""
+
+
+class UnsupportedClassError(MismatchError):
+    """The SOP class is none that this caller may store (PS3.4 §B.5, PS3.18 Table I.2-2)."""
 
 
 class AccessDenied(StrongroomError):  # noqa: N818 -- the word of DESIGN and of every front door

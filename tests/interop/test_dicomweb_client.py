@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
+import numpy as np
 import pydicom
 import pytest
 import requests
@@ -179,7 +179,7 @@ def test_without_a_wish_an_instance_comes_in_the_default_syntax(place: Place) ->
     returned = place.client.retrieve_instance(*_place(sample))
 
     assert corpus.EXPLICIT == str(returned.file_meta.TransferSyntaxUID)
-    assert numpy.array_equal(_read(sample.path).pixel_array, returned.pixel_array)
+    assert np.array_equal(_read(sample.path).pixel_array, returned.pixel_array)
 
 
 def test_metadata_at_every_level(place: Place) -> None:

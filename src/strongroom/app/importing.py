@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from strongroom.dicom.part10 import Part10Reader
-from strongroom.errors import DataSetError, NotFound, StrongroomError
+from strongroom.archive import FileDeposit
+from strongroom.errors import DataSetError, NotFound, StrongroomError, UnsupportedClassError
 
 if TYPE_CHECKING:
     from strongroom.archive import Session
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 AT_ONCE = 4
 """Files under way together: they share group commits without much memory."""
 _CHUNK = 256 * 1024
-_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
-"""Media Storage Directory Storage: a DICOMDIR describes files, it is not an instance to keep (PS3.3 F)."""
 
 
 @final
@@ -116,36 +114,19 @@ async def _import_file(session: Session, file: Path, root: Path, tally: Tally) -
 async def _deposit(session: Session, file: Path) -> str:
     """Feed one file; 'not DICOM' when it does not begin like one."""
     descriptor = await asyncio.to_thread(os.open, file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    reader = Part10Reader()
-    deposit = None
+    deposit = FileDeposit(session)
     try:
         while chunk := await asyncio.to_thread(os.read, descriptor, _CHUNK):
-            try:
-                fragments = list(reader.feed(memoryview(chunk)))
-            except DataSetError:
-                if deposit is None:
-                    return "not DICOM"
-                raise
-            if deposit is None and reader.meta is not None:
-                if reader.meta.media_storage_sop_class_uid == _MEDIA_DIRECTORY:
-                    return "not DICOM"
-                deposit = session.deposit(
-                    sop_class_uid="",  # the data set says what it is; file meta information often lags behind it
-                    sop_instance_uid="",
-                    transfer_syntax_uid=reader.meta.transfer_syntax_uid,
-                )
-            for fragment in fragments:
-                assert deposit is not None
-                deposit.feed(fragment)
-                await deposit.ready()
-        if deposit is None:
-            return "not DICOM"
+            await deposit.feed(memoryview(chunk))
         receipt = await deposit.finish()
-    except BaseException:
-        if deposit is not None:
-            await asyncio.shield(deposit.abandon("import-failed"))
+    except UnsupportedClassError:
+        return "not DICOM"  # a DICOMDIR: no class of its own is refused here
+    except DataSetError:
+        if not deposit.begun:
+            return "not DICOM"
         raise
     else:
         return receipt.outcome.value
     finally:
+        await asyncio.shield(deposit.abandon("import-failed"))
         os.close(descriptor)

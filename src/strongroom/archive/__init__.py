@@ -19,6 +19,7 @@ from strongroom.archive.credentials import (
 )
 from strongroom.archive.deposit import Deposit, Outcome, Receipt
 from strongroom.archive.disclosure import Disclosure, Instance
+from strongroom.archive.file_deposit import FileDeposit
 from strongroom.archive.gate import Gate
 from strongroom.archive.matches import Match, Matches
 from strongroom.archive.session import Session
@@ -29,6 +30,7 @@ __all__ = [
     "Deposit",
     "DeviceCredential",
     "Disclosure",
+    "FileDeposit",
     "Gate",
     "HostCredential",
     "Instance",

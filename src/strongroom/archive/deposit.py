@@ -18,11 +18,13 @@ from strongroom.archive import recording
 from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
 from strongroom.catalogue.record import prepare
 from strongroom.dicom.header import HeaderReader
-from strongroom.errors import DataSetError, MismatchError, StrongroomError
+from strongroom.errors import DataSetError, MismatchError, StrongroomError, UnsupportedClassError
 from strongroom.ground.label import Label, seal_label
 from strongroom.ground.seal import Sealer, Slot, associated_data
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from strongroom.access.policy import Actor
     from strongroom.archive.core import Core
     from strongroom.catalogue.record import Prepared
@@ -59,6 +61,8 @@ class Receipt:
     sop_instance_uid: str
     study_instance_uid: str
     length: int
+    series_instance_uid: str = ""
+    sop_class_uid: str = ""
 
 
 @final
@@ -73,13 +77,25 @@ class Deposit:
     """
 
     def __init__(
-        self, core: Core, actor: Actor, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str
+        self,
+        core: Core,
+        actor: Actor,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        study_instance_uid: str = "",
+        sop_classes: Container[str] | None = None,
     ) -> None:
         self._core = core
         self._actor = actor
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._transfer_syntax_uid = transfer_syntax_uid
+        self._study_instance_uid = study_instance_uid
+        self._sop_classes = sop_classes
+        self.identity: Identity | None = None
+        """What the data set says it is, once `finish` has read it, whatever became of it."""
         self._reader: HeaderReader | None = HeaderReader(transfer_syntax_uid, limits=core.parts.header_limits)
         self._fault: DataSetError | None = None
         self._ahead: tuple[tuple[int, int, int], Prepared] | None = None
@@ -122,6 +138,10 @@ class Deposit:
             if key is not None:
                 self._begin(key, study)
 
+    def distrust(self, fault: DataSetError) -> None:
+        """Let `finish` put whatever comes into quarantine and raise *fault*, whether it is a whole data set or not."""
+        self._fault, self._reader = fault, None
+
     async def ready(self) -> None:
         """
         Wait until more may be fed: fetches the study's key and writes out what a leased pack should take
@@ -156,6 +176,7 @@ class Deposit:
                 header = self._reader.finish()
                 ahead = self._ahead
                 prepared = ahead[1] if ahead is not None and ahead[0] == self._reader.seen else prepare(header)
+                self.identity = prepared.identity
                 self._check(prepared.identity)
                 whole = header, prepared
             except (DataSetError, MismatchError) as error:
@@ -194,9 +215,12 @@ class Deposit:
         for asked, found in (
             (self._sop_instance_uid, identity.sop_instance_uid),
             (self._sop_class_uid, identity.sop_class_uid),
+            (self._study_instance_uid, identity.study_instance_uid),
         ):
             if asked and asked != found:
-                raise MismatchError("SOP class or instance UID of the data set differ from those of the request")
+                raise MismatchError("SOP class, instance or study UID of the data set differ from those of the request")
+        if self._sop_classes is not None and identity.sop_class_uid not in self._sop_classes:
+            raise UnsupportedClassError("the SOP class of the data set is none that this caller may store")
         self._sop_instance_uid, self._sop_class_uid = identity.sop_instance_uid, identity.sop_class_uid
 
     def _begin(self, key: DataKey, study: str | None) -> None:
@@ -307,7 +331,14 @@ class Deposit:
         outcome = await self._submit(act)
         if act.instance_id:
             self._core.fragments.remember(act.instance_id, arrival, header)
-        return Receipt(Outcome(outcome), self._sop_instance_uid, identity.study_instance_uid, self._length)
+        return Receipt(
+            Outcome(outcome),
+            identity.sop_instance_uid,
+            identity.study_instance_uid,
+            self._length,
+            identity.series_instance_uid,
+            identity.sop_class_uid,
+        )
 
     async def _quarantine(self, fault: StrongroomError) -> None:
         """Keep the refused bytes sealed, under a key of their own study or of none."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, final
 
 from strongroom.archive import recording
 from strongroom.archive.acts import Note
-from strongroom.catalogue.search import search
+from strongroom.catalogue.search import goes_on, search
+from strongroom.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,12 +40,14 @@ class Matches:
         self._actor = actor
         self._query = query
         self._scope = scope
+        self._first: int | None = None
 
     async def __aiter__(self) -> AsyncIterator[Match]:
         """Yield each answer as a DICOM JSON object with the requested keys."""
         with self._core.parts.database.reader() as connection:
             rows = search(connection, self._query, self._scope)
             page = await asyncio.to_thread(_take, rows)
+            self._first = len(page)
             last = len(page) < PAGE
             await self._record(len(page), exact=last)
             count = 0
@@ -58,6 +61,22 @@ class Matches:
                 rows.close()
                 if not last:
                     await asyncio.shield(self._record(count, exact=True))
+
+    async def go_on(self) -> bool:
+        """
+        Tell whether there are matches behind the last one that the query's limit lets through.
+
+        Asked when the first answer is there: then the search is in the trail.
+        """
+        if self._first is None:
+            raise LocalProtocolError("what follows a search is asked after its first answer")
+        if self._first < PAGE and (self._query.limit is None or self._first < self._query.limit):
+            return False
+        return await asyncio.to_thread(self._goes_on)
+
+    def _goes_on(self) -> bool:
+        with self._core.parts.database.reader() as connection:
+            return goes_on(connection, self._query, self._scope)
 
     async def _record(self, count: int, *, exact: bool) -> None:
         message = recording.query(self._core.parts, self._actor, self._query, count, exact=exact)

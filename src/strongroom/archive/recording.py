@@ -12,6 +12,7 @@ from strongroom.audit.codes import EventType, code
 from strongroom.audit.message import EVENT_NAMES
 from strongroom.audit.parties import Party, Patient, Study, count, listed
 from strongroom.dicom import json as dicom_json
+from strongroom.errors import DisguisedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,10 +82,22 @@ def _conflict(parts: Parts, act: DepositAct) -> AuditMessage:
 
 
 def refused_deposit(parts: Parts, arrival: Arrival, fault: str) -> list[AuditMessage]:
-    """A data set that was refused and kept in quarantine."""
+    """A data set that was refused and kept in quarantine; a file in disguise is a Security Alert too (C30)."""
     label = arrival.label
     study = Study(label.study_instance_uid, listed([(label.sop_class_uid, label.sop_instance_uid, label.digest)]))
-    return [parts.reporter.deposit_failed(parts.clock(), party(arrival.actor), study, fault, quarantined=True)]
+    sender = party(arrival.actor)
+    messages = [parts.reporter.deposit_failed(parts.clock(), sender, study, fault, quarantined=True)]
+    if fault == DisguisedFileError.__name__:
+        messages.append(
+            parts.reporter.alert(
+                parts.clock(),
+                EventType.QUARANTINED,
+                f"urn:strongroom:file:{label.digest.hex()}",
+                "a file that begins as a program or another document, kept in quarantine",
+                caused_by=sender,
+            )
+        )
+    return messages
 
 
 def interrupted_deposit(

@@ -23,7 +23,7 @@ from strongroom.catalogue import instances as catalogue
 from strongroom.errors import AccessDenied, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from strongroom.access.policy import Actor
     from strongroom.access.policy import Target as PolicyTarget
@@ -82,8 +82,21 @@ class Session:
         """End the session; whatever is asked of it afterwards is refused."""
         self._closed = True
 
-    def deposit(self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> Deposit:
-        """Begin to take one data set; raises AccessDenied."""
+    def deposit(
+        self,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        study_instance_uid: str = "",
+        sop_classes: Container[str] | None = None,
+    ) -> Deposit:
+        """
+        Begin to take one data set; raises AccessDenied.
+
+        What is given must be what the data set says, or `finish` raises MismatchError; *sop_classes*, where the SOP
+        class was not negotiated, are those that may be stored.
+        """
         self._still_open()
         decision = decide(self._actor, Action.DEPOSIT, ARCHIVE)
         if isinstance(decision, Refusal):
@@ -94,6 +107,8 @@ class Session:
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
+            study_instance_uid=study_instance_uid,
+            sop_classes=sop_classes,
         )
 
     async def query(self, query: Query) -> Matches:

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from strongroom.catalogue.condition import TRUE, Condition, either, some_row
+from strongroom.catalogue.condition import FALSE, TRUE, Condition, either, some_row
 from strongroom.catalogue.matching import number_matches, text_matches, uid_matches, values_of
 from strongroom.catalogue.scope import Scope
 from strongroom.dicom.json import JsonElement
 from strongroom.dicom.model import Level
 
-__all__ = ["Computed", "computed_at", "expression", "matches"]
+__all__ = ["Computed", "computed_at", "expression", "has_none", "matches"]
 
 _OF_PATIENT: Final = (
     "FROM study AS theirs CROSS JOIN series AS member ON member.study = theirs.id"
@@ -100,6 +100,14 @@ def matches(tag: str, computed: Computed, element: JsonElement, level: Level, sc
         return listed
     start, bound = _from(computed, level, scope)
     return listed & some_row(f"{start} AND {inner.sql}", (*bound, *inner.values))
+
+
+def has_none(_tag: str, computed: Computed, _element: JsonElement, level: Level, scope: Scope) -> Condition:
+    """Return the condition that the attribute has no value: a list without an entry, while a count always has one."""
+    if not computed.compared:
+        return FALSE
+    start, bound = _from(computed, level, scope)
+    return ~some_row(f"{start} AND {computed.compared} <> ''", bound)
 
 
 def _listed(values: Sequence[object]) -> Condition:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from strongroom.catalogue import computed
-from strongroom.catalogue.condition import TRUE, Condition, either
+from strongroom.catalogue.condition import TRUE, Condition, either, every
 from strongroom.catalogue.folding import UNREADABLE, Span, range_of
 from strongroom.catalogue.matching import (
     Place,
+    asks_for_none,
     items_matching,
     matches,
     names_match,
@@ -23,6 +24,8 @@ from strongroom.catalogue.matching import (
     values_of,
     vr_for,
 )
+from strongroom.catalogue.name_terms import name_condition
+from strongroom.catalogue.names import Asked, asked_words
 from strongroom.catalogue.query import UNIQUE_KEYS, Query, levels_down_to
 from strongroom.catalogue.scope import Scope
 from strongroom.dicom.json import JsonElement
@@ -77,6 +80,10 @@ class Key:
     values: tuple[object, ...]
     literal: bool
     """A unique key above the level of a hierarchical search: no character in it is a wild card."""
+    fuzzy: tuple[tuple[Asked, ...], ...] = ()
+    """For Patient's Name in a fuzzy search: the words of each of the values."""
+    none: bool = False
+    """It asks for entities without a value; *values* is empty then."""
 
     @property
     def column(self) -> str | None:
@@ -109,8 +116,16 @@ def keys_of(query: Query, checked: Mapping[str, JsonElement]) -> dict[str, Key]:
             )
             if tag == UNIQUE_KEYS[Level.PATIENT] and len(values) > 1:
                 values.append("\\".join(map(str, values)))  # a Patient ID with a backslash is kept as one text
-            keys[tag] = Key(tag, table, vr, element, tuple(values), literal)
+            none = query.empty_values and not literal and asks_for_none(element)
+            fuzzy = _words(values) if query.fuzzy and tag == _NAME and not none else ()
+            keys[tag] = Key(tag, table, vr, element, () if none else tuple(values), literal, fuzzy, none)
     return keys
+
+
+def _words(values: Iterable[object]) -> tuple[tuple[Asked, ...], ...]:
+    """The words of names; none at all when one of them has to be matched as it is written."""
+    words = tuple(asked_words(value) for value in values)
+    return words if all(words) else ()
 
 
 def conditions(
@@ -126,11 +141,13 @@ def conditions(
                 yield joined
     for tag, key in keys.items():
         if tag not in done:
-            yield _condition(key)
+            yield _condition(query, key)
     for tag, element in checked.items():
         found = computed.computed_at(query.level, tag)
         if found is not None and tag not in done:
-            yield computed.matches(tag, found, element, query.level, scope)
+            none = query.empty_values and asks_for_none(element)
+            matching = computed.has_none if none else computed.matches
+            yield matching(tag, found, element, query.level, scope)
     yield in_scope(query.level, scope)
 
 
@@ -143,32 +160,42 @@ def in_scope(level: Level, scope: Scope) -> Condition:
     return scope.series("study", "series") if level is Level.SERIES else scope.instance("study", "instance")
 
 
-def item_positions(key: Key) -> Condition | None:
+def item_positions(query: Query, key: Key) -> Condition | None:
     """For a sequence key with conditions: an expression for which of its items match."""
     if key.vr != "SQ" or not key.values or not isinstance(key.values[0], dict):
         return None
-    return items_matching(_place(key), key.tag, key.values[0])
+    return items_matching(_place(query, key), key.tag, key.values[0])
 
 
-def _place(key: Key) -> Place:
-    return Place(f"{key.table}.attributes", f"{key.table}.folded")
+def _place(query: Query, key: Key) -> Place:
+    return Place(f"{key.table}.attributes", f"{key.table}.folded", fuzzy=query.fuzzy, empty_values=query.empty_values)
 
 
-def _condition(key: Key) -> Condition:
-    if not key.values:
+def _condition(query: Query, key: Key) -> Condition:
+    if not key.values and not key.none:
         return TRUE
     if key.tag == _NAME:
-        table = key.table
-        columns = (f"{table}.name_alphabetic", f"{table}.name_ideographic", f"{table}.name_phonetic")
-        return either(names_match(columns, value) for value in key.values)
+        return _name_condition(key)
     column = key.column
     if column is None:
-        return matches(_place(key), key.tag, key.element)
+        return matches(_place(query, key), key.tag, key.element)
+    if key.none:
+        return Condition(f"{column} = ''")
     if key.vr == "UI":
         return uid_matches(column, key.values)
     if key.vr == "DA":
         return either(date_matches(column, str(value)) for value in key.values)
     return either(text_matches(column, str(value), wild=not key.literal) for value in key.values)
+
+
+def _name_condition(key: Key) -> Condition:
+    table = key.table
+    columns = (f"{table}.name_alphabetic", f"{table}.name_ideographic", f"{table}.name_phonetic")
+    if key.none:
+        return every(Condition(f"{column} = ''") for column in columns)
+    if key.fuzzy:
+        return name_condition(table, key.fuzzy)
+    return either(names_match(columns, value) for value in key.values)
 
 
 def date_matches(column: str, text: str) -> Condition:

@@ -16,6 +16,7 @@ import apsw
 import msgspec
 
 from strongroom.catalogue.folding import fold
+from strongroom.catalogue.name_terms import list_name
 from strongroom.catalogue.rows import select
 from strongroom.dicom.json import JsonElement
 from strongroom.dicom.model import Identity
@@ -25,6 +26,7 @@ __all__ = ["Described", "Differs", "Placement", "json_text", "place"]
 Attributes = Mapping[str, JsonElement]
 
 _ISSUER: Final = "00100021"
+_NAME: Final = "00100010"
 _PATIENT_ID: Final = "00100020"
 _STUDY_DATE: Final = "00080020"
 _MODALITY: Final = "00080060"
@@ -112,12 +114,15 @@ def _patient(
         (identity.patient_id, identity.issuer, lone),
     )
     if not found:
+        columns = _patient_columns(attributes)
         connection.execute(
             "INSERT INTO patient (patient_id, issuer_of_patient_id, lone_study, name_alphabetic, name_ideographic,"
             " name_phonetic, birth_date, attributes, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (identity.patient_id, identity.issuer, lone, *_patient_columns(attributes)),
+            (identity.patient_id, identity.issuer, lone, *columns),
         )
-        return connection.last_insert_rowid(), True
+        patient = connection.last_insert_rowid()
+        list_name(connection, "patient", patient, columns[:3])
+        return patient, True
     _complete_patient(connection, found[0][0], _decode(found[0][1]), attributes, merging)
     return int(found[0][0]), False
 
@@ -129,7 +134,7 @@ def _patient_columns(attributes: Attributes) -> tuple[str, ...]:
 
 
 def _name_columns(folded: Mapping[str, list[Any]]) -> tuple[str, str, str]:
-    alphabetic, ideographic, phonetic = (folded.get("00100010") or (("", "", ""),))[0]
+    alphabetic, ideographic, phonetic = (folded.get(_NAME) or (("", "", ""),))[0]
     return alphabetic, ideographic, phonetic
 
 
@@ -138,15 +143,18 @@ def _complete_patient(
 ) -> None:
     added = _compare(kept, stated, Differs.PATIENT, merging)
     if added:
+        columns = _patient_columns({**kept, **added})
         connection.execute(
             "UPDATE patient SET name_alphabetic = ?, name_ideographic = ?, name_phonetic = ?, birth_date = ?,"
             " attributes = ?, folded = ? WHERE id = ?",
-            (*_patient_columns({**kept, **added}), patient),
+            (*columns, patient),
         )
+        if _NAME in added:
+            list_name(connection, "patient", patient, columns[:3])
 
 
 def _make_study(connection: apsw.Connection, patient: int, identity: Identity, described: Described) -> int:
-    attributes = {**described.patient, **described.study}
+    columns = _study_columns({**described.patient, **described.study})
     connection.execute(
         "INSERT INTO study (patient, study_instance_uid, patient_id, issuer_of_patient_id, name_alphabetic,"
         " name_ideographic, name_phonetic, study_date, accession_number, study_id, attributes, folded)"
@@ -156,10 +164,12 @@ def _make_study(connection: apsw.Connection, patient: int, identity: Identity, d
             identity.study_instance_uid,
             identity.patient_id,
             identity.issuer,
-            *_study_columns(attributes),
+            *columns,
         ),
     )
-    return connection.last_insert_rowid()
+    study = connection.last_insert_rowid()
+    list_name(connection, "study", study, columns[:3])
+    return study
 
 
 def _study_columns(attributes: Attributes) -> tuple[str, ...]:
@@ -202,6 +212,8 @@ def _complete_study(
             " accession_number = ?, study_id = ?, attributes = ?, folded = ? WHERE id = ?",
             (*columns, study),
         )
+        if _NAME in added:
+            list_name(connection, "study", study, columns[:3])
         if columns[3] != date:
             connection.execute(
                 "UPDATE study_modality SET study_date = ? WHERE study_date = ? AND study = ?"

@@ -7,6 +7,7 @@ Attribute matching (PS3.4 C.2.2.2) as SQL conditions: single value, list of UID,
 - A value of nothing but "*" is universal for every VR.
 - Several values of a key (other than UIDs, where the standard has lists) match when one of them does; PS3.4 C.2.2.2.8
   leaves that undefined without extended negotiation.
+- A fuzzy search compares person names by their words (`names`), unless a wild card stands inside of one.
 - A person name key without "=" is tried on each component group the value has, one with "=" group by group.
 - An attribute with several values matches when one of them does; the indexed columns hold the first one.
 """
@@ -22,12 +23,14 @@ import msgspec
 
 from strongroom.catalogue.condition import FALSE, TRUE, Condition, SqlValue, either, every
 from strongroom.catalogue.folding import UNREADABLE, fold_name, name_groups, range_of
+from strongroom.catalogue.names import NAME_FUNCTION, asked_words
 from strongroom.dicom.dictionary import vr_of
 from strongroom.errors import DataSetError
 
 __all__ = [
     "Place",
     "Prefix",
+    "asks_for_none",
     "is_tag",
     "items_matching",
     "matches",
@@ -68,6 +71,12 @@ class Place:
     attributes: str
     folded: str
     depth: int = 0
+    fuzzy: bool = False
+    empty_values: bool = False
+
+    def item(self, kept: str) -> Place:
+        """The same inside the item *kept* of a sequence."""
+        return Place(kept, kept, self.depth + 1, self.fuzzy, self.empty_values)
 
 
 @final
@@ -121,8 +130,13 @@ def matches(place: Place, tag: str, element: Mapping[str, Any]) -> Condition:
         return TRUE
     if vr == "SQ":
         return _sequence_matches(place, tag, values[0])
+    if place.empty_values and asks_for_none(element):
+        source, path = _kept(place, tag, folded=False)
+        return Condition(f"json_type({source}, ?) IS NULL", (path,))
     kept = f"value{place.depth}.value"
-    if vr == "PN":
+    if vr == "PN" and place.fuzzy and all(asked_words(value) for value in values):
+        inner = either(Condition(f"{NAME_FUNCTION}({kept}, ?)", ("=".join(name_groups(value)),)) for value in values)
+    elif vr == "PN":
         inner = either(_name_matches(kept, value) for value in values)
     elif vr in _INSTANTS:
         inner = either(_instant_matches(kept, vr, str(value)) for value in values)
@@ -136,6 +150,11 @@ def matches(place: Place, tag: str, element: Mapping[str, Any]) -> Condition:
         return TRUE  # bytes are no key: not matched, like every key that is not supported (PS3.4 C.4.1.1.4)
     folded = vr == "PN" or vr in _INSTANTS
     return _some_value(place, tag, inner, folded=folded)
+
+
+def asks_for_none(element: Mapping[str, Any]) -> bool:
+    """Tell whether a key is two quotation marks: with empty value matching it asks for no value (PS3.4 C.2.2.2.7)."""
+    return ["=".join(name_groups(value)).rstrip("=") for value in element.get("Value") or ()] == ['""']
 
 
 def _some_value(place: Place, tag: str, inner: Condition, *, folded: bool) -> Condition:
@@ -170,7 +189,7 @@ def _item_matches(place: Place, item: Mapping[str, Any]) -> Condition:
     if place.depth >= MAX_DEPTH:
         raise DataSetError(f"a key with more than {MAX_DEPTH} sequences inside each other")
     kept = f"value{place.depth}.value"
-    inside = Place(kept, kept, place.depth + 1)
+    inside = place.item(kept)
     return every(matches(inside, tag, element) for tag, element in item.items() if is_tag(tag))
 
 

@@ -4,11 +4,15 @@ Which index a search walks: the difference between 0.1 ms and a second among a m
 A search is a row of passes, each a walk along one index, which together meet every entity that can match exactly
 once. UIDs go first. Otherwise each index that the keys leave a part of is probed for at most PROBE entries, and the
 smallest part is walked; only when no key has an index is the table itself read through, in the order of its ids.
+
+The order of the answers is that of the walk. Parts of about the same size count as equal, and then the order of the
+candidates decides: so the walk of a question, and with it the order of its answers, seldom changes while others
+deposit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -18,8 +22,10 @@ from strongroom.catalogue.condition import TRUE, Condition, every, some_row
 from strongroom.catalogue.filters import Key, date_matches
 from strongroom.catalogue.folding import name_groups, range_of
 from strongroom.catalogue.matching import Prefix, name_patterns, prefix_of, uid_matches
+from strongroom.catalogue.name_terms import name_passes
 from strongroom.catalogue.rows import select
 from strongroom.catalogue.scope import Scope
+from strongroom.catalogue.walk import Pass, Walk
 from strongroom.dicom.model import Level
 
 __all__ = ["Pass", "Walk", "key_walk", "uid_walk"]
@@ -30,37 +36,6 @@ CHUNK: Final = 500
 """UIDs of a list looked up by one statement."""
 MAX_PASSES: Final = 48
 """Passes one key may need; with more values than that it only filters."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """
-    A walk along one index, entering the levels at *level*.
-
-    *start* is the text after FROM; *seek* what of the index is walked, except for *low*, where the walk begins: every
-    page but the first begins where the one before it ended. *order* are the columns of the index that name a place in
-    it, ending with what makes them unique. *covered* is true for just the rows of the walk, so that a later pass
-    leaves them out.
-    """
-
-    level: Level
-    start: str
-    order: tuple[str, ...]
-    seek: Condition = TRUE
-    low: Condition = TRUE
-    covered: Condition = TRUE
-    probed: str = ""
-    """The index alone, when *start* joins it to its table: what a probe counts."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """Passes that together meet every match; *done* are keys they fulfil exactly, which need not be compared again."""
-
-    passes: Iterable[Pass]
-    done: frozenset[str] = frozenset()
 
 
 @final
@@ -142,15 +117,20 @@ def key_walk(
 ) -> Walk:
     """Choose the walk for a search without UIDs; a match has a series of one of *modalities*, unless there are none."""
     best: tuple[list[Pass], frozenset[str]] | None = None
-    fewest = PROBE + 1
+    smallest = _size(PROBE) + 1
     for candidate, done in _candidates(level, keys, modalities, scope):
-        count = _probe(connection, candidate)
-        if count < fewest:
-            best, fewest = (candidate, done), count
+        size = _size(_probe(connection, candidate))
+        if size < smallest:
+            best, smallest = (candidate, done), size
     if best is None:
         table, entry = ("patient", Level.PATIENT) if level is Level.PATIENT else ("study", Level.STUDY)
         return Walk((Pass(entry, table, (f"{table}.id",)),))
     return Walk(_apart(best[0]), best[1])
+
+
+def _size(count: int) -> int:
+    """Counts within a factor of four are one size; what reached PROBE may be of any."""
+    return (count.bit_length() + 1) // 2 if count < PROBE else PROBE
 
 
 def _apart(walk: list[Pass]) -> list[Pass]:
@@ -176,7 +156,9 @@ def _candidates(
             exact = key.literal or all(_simple(str(value).strip(" ")) for value in key.values)
             yield from _offered(_text_passes(index, key), tag if exact else None)
     name = keys.get(_NAME)
-    if name is not None and name.table == table:
+    if name is not None and name.table == table and name.fuzzy:
+        yield from _fuzzy(table, name)
+    elif name is not None and name.table == table:
         exact = all(_simple_name(value) for value in name.values)
         yield from _offered(_name_passes(_NAMES[table], name), _NAME if exact else None)
     if level is not Level.PATIENT:
@@ -186,6 +168,16 @@ def _candidates(
     for (of_table, tag), index in _DATES.items():
         if of_table == table and (key := keys.get(tag)) is not None:
             yield from _offered(_date_passes(index, key), tag)
+
+
+def _fuzzy(table: str, name: Key) -> Iterator[tuple[list[Pass], frozenset[str]]]:
+    """Each word of a single name leads by itself; of several names each needs its own."""
+    if len(name.fuzzy) == 1:
+        for word in name.fuzzy[0]:
+            yield from _offered(name_passes(table, word.leading), None)
+        return
+    leading = [max(words, key=lambda word: len(word.terms[0].text)).leading for words in name.fuzzy]
+    yield from _offered(name_passes(table, dict.fromkeys(term for terms in leading for term in terms)), None)
 
 
 def _device_pass(device: str) -> Pass:

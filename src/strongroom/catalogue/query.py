@@ -22,6 +22,9 @@ __all__ = ["UNIQUE_KEYS", "Query", "Root", "Target", "check", "levels_down_to"]
 MAX_KEYS: Final = 512
 """Keys of a query, those inside sequences included."""
 
+MAX_OFFSET: Final = 1_000_000
+"""Matches left out at the front: they are walked past, which takes a second for so many."""
+
 UNIQUE_KEYS: Final[Mapping[Level, str]] = {
     Level.PATIENT: "00100020",
     Level.STUDY: "0020000D",
@@ -51,7 +54,9 @@ class Query:
 
     *relational* lets keys of upper levels take any form. *combined_datetime* joins the ranges of a date and its time
     to one (extended negotiation of PS3.4 C.5.1.1). *every_attribute* answers all that is kept, not only what *keys*
-    name.
+    name. *fuzzy* matches person names by their words and what they sound like (`names`). With *empty_values* a key of
+    two quotation marks matches what has no value (PS3.4 C.2.2.2.7). The first *offset* matches are left out; equal
+    questions have their matches in equal order.
     """
 
     root: Root
@@ -61,6 +66,9 @@ class Query:
     relational: bool = False
     combined_datetime: bool = False
     every_attribute: bool = False
+    fuzzy: bool = False
+    empty_values: bool = False
+    offset: int = 0
 
 
 @final
@@ -99,6 +107,8 @@ def check(query: Query) -> dict[str, JsonElement]:
         for tag, element in query.keys.items()
         if tag not in _NOT_KEYS and is_tag(tag)
     }
+    if not 0 <= query.offset <= MAX_OFFSET:
+        raise DataSetError(f"a search that begins behind {query.offset} matches, the limit is {MAX_OFFSET}")
     if _count(keys, 0) > MAX_KEYS:
         raise DataSetError(f"a query of more than {MAX_KEYS} keys")
     if not query.relational:

@@ -6,12 +6,14 @@ time.
 2. `filters` turns each key, and the scope, into conditions with bound values.
 3. `plan` chooses which index to walk.
 4. Each page is one statement, run to its end: between pages no snapshot is held and nothing of the archive waits. A
-   page begins behind the last row of the one before it, never at a count of rows.
+   page begins behind the last row of the one before it, never at a count of rows. What an offset leaves out is walked
+   past in the same way, with nothing selected but where the rows lie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from typing import Any, Final, final
 
 import apsw
@@ -21,18 +23,23 @@ from strongroom.catalogue import computed
 from strongroom.catalogue.condition import FALSE, Condition, every
 from strongroom.catalogue.filters import Key, conditions, item_positions, keys_of, table_of
 from strongroom.catalogue.instances import InstanceRow, instances
-from strongroom.catalogue.plan import Pass, key_walk, uid_walk
-from strongroom.catalogue.query import UNIQUE_KEYS, Query, Root, Target, check, levels_down_to
+from strongroom.catalogue.matching import asks_for_none
+from strongroom.catalogue.names import teach
+from strongroom.catalogue.plan import key_walk, uid_walk
+from strongroom.catalogue.query import MAX_OFFSET, UNIQUE_KEYS, Query, Root, Target, check, levels_down_to
 from strongroom.catalogue.rows import select
 from strongroom.catalogue.scope import Scope
+from strongroom.catalogue.walk import Pass
 from strongroom.dicom.json import JsonElement
 from strongroom.dicom.model import Level
 
-__all__ = ["InstanceRow", "Match", "Query", "Root", "Target", "instances", "search"]
+__all__ = ["InstanceRow", "Match", "Query", "Root", "Target", "goes_on", "instances", "search"]
 
 FIRST_PAGE: Final = 64
 """Rows of the first page: most questions have few answers, and the first should come soon."""
 PAGE: Final = 256
+SKIPPED_PAGE: Final = 4_096
+"""Rows walked past by one statement."""
 
 Match = dict[str, JsonElement]
 
@@ -80,7 +87,17 @@ def search(reader: apsw.Connection, query: Query, scope: Scope) -> Generator[Mat
     answer = _Answer(query, checked, keys, scope)
     if scope.nothing or where == FALSE or query.limit == 0:
         return _nothing()
+    if query.fuzzy:
+        teach(reader)
     return _pages(reader, query, checked, keys, scope, answer)
+
+
+def goes_on(reader: apsw.Connection, query: Query, scope: Scope) -> bool:
+    """Tell whether there are matches behind the last one that the limit of *query* lets through."""
+    if query.limit is None:
+        return False
+    behind = replace(query, offset=min(query.offset + query.limit, MAX_OFFSET), limit=1)
+    return next(search(reader, behind, scope), None) is not None
 
 
 def _nothing() -> Generator[Match]:
@@ -89,12 +106,13 @@ def _nothing() -> Generator[Match]:
 
 def _modalities(query: Query, checked: Mapping[str, JsonElement], keys: Mapping[str, Key]) -> tuple[str, ...]:
     """The modalities one of which a matching study must have, as far as the keys say."""
+    element = checked.get(_MODALITIES_IN_STUDY)
     key = keys.get(_MODALITY)
     if key is not None and key.values:
         return tuple(str(value).strip(" ") for value in key.values)
-    if query.level is Level.PATIENT or _MODALITIES_IN_STUDY not in checked:
+    if query.level is Level.PATIENT or element is None or (query.empty_values and asks_for_none(element)):
         return ()
-    values = computed.asked_modalities(checked[_MODALITIES_IN_STUDY])
+    values = computed.asked_modalities(element)
     return tuple(value.strip(" ") for value in values)
 
 
@@ -111,10 +129,11 @@ def _pages(
         walk = key_walk(reader, query.level, keys, _modalities(query, checked, keys), scope)
     where = every(conditions(query, checked, keys, scope, walk.done))
     left = query.limit
+    skip = query.offset
     page = FIRST_PAGE
     for one in walk.passes:
-        after: tuple[Any, ...] | None = None
-        while True:
+        skip, after, ended = answer.skip(reader, one, where, skip)
+        while not ended:
             size = page if left is None else min(page, left)
             rows = answer.fetch(reader, one, where, after, size)
             for row in rows:
@@ -142,7 +161,7 @@ class _Answer:
         tags = {*checked, *(computed.computed_tags(query.level) if query.every_attribute else ())}
         found = {tag: computed.computed_at(query.level, tag) for tag in sorted(tags)}
         self._computed = {tag: one for tag, one in found.items() if one is not None}
-        self._positions = {tag: at for tag, key in keys.items() if (at := item_positions(key)) is not None}
+        self._positions = {tag: at for tag, key in keys.items() if (at := item_positions(query, key)) is not None}
         expressions = [
             *(Condition(f"{table}.attributes") for table in self._tables),
             *(computed.expression(one, query.level, scope) for one in self._computed.values()),
@@ -168,10 +187,38 @@ class _Answer:
     def _order(self, one: Pass) -> tuple[str, ...]:
         return (*one.order, *_JOINS[one.level, self._query.level][1])
 
+    def skip(
+        self, reader: apsw.Connection, one: Pass, where: Condition, count: int
+    ) -> tuple[int, tuple[Any, ...] | None, bool]:
+        """
+        Walk past up to *count* rows of a pass; return how many are left to skip, the last place, and whether the pass
+        has ended.
+        """
+        after: tuple[Any, ...] | None = None
+        while count:
+            size = min(SKIPPED_PAGE, count)
+            rows = self._run(reader, one, where, after, size, Condition(""))
+            count -= len(rows)
+            if len(rows) < size:
+                return count, after, True
+            after = rows[-1]
+        return count, after, False
+
     def fetch(
         self, reader: apsw.Connection, one: Pass, where: Condition, after: tuple[Any, ...] | None, size: int
     ) -> list[tuple[Any, ...]]:
         """Run the statement of one page."""
+        return self._run(reader, one, where, after, size, Condition(f", {self._selected}", self._bound))
+
+    def _run(
+        self,
+        reader: apsw.Connection,
+        one: Pass,
+        where: Condition,
+        after: tuple[Any, ...] | None,
+        size: int,
+        selected: Condition,
+    ) -> list[tuple[Any, ...]]:
         order = self._order(one)
         columns = ", ".join(order)
         begin = one.low
@@ -179,10 +226,10 @@ class _Answer:
             begin = Condition(f"({columns}) > ({', '.join('?' * len(order))})", after)
         wanted = every((one.seek, begin, where))
         statement = (
-            f"SELECT {columns}, {self._selected} FROM {one.start}{_JOINS[one.level, self._query.level][0]}"  # noqa: S608 -- our text
+            f"SELECT {columns}{selected.sql} FROM {one.start}{_JOINS[one.level, self._query.level][0]}"  # noqa: S608 -- our text
             f" WHERE {wanted.sql} ORDER BY {columns} LIMIT ?"
         )
-        return select(reader, statement, (*self._bound, *wanted.values, size))
+        return select(reader, statement, (*selected.values, *wanted.values, size))
 
     def match(self, row: tuple[Any, ...]) -> Match:
         """Make the DICOM JSON object of one row."""
@@ -204,7 +251,7 @@ class _Answer:
         for tag in self._positions:
             match[tag] = _items_at(match[tag], _decode_list(next(fields)))
         for tag, (_, element) in self._wanted.items():
-            if element["vr"] == "SQ" and match[tag].get("Value"):
+            if element["vr"] == "SQ" and match[tag].get("Value") and not self._query.every_attribute:
                 match[tag] = _pruned(match[tag], element)
         return match
 

@@ -18,7 +18,7 @@ from strongroom.dicom.inflate import Inflater
 from strongroom.dicom.limits import DEFAULT, LimitExceeded, Limits
 from strongroom.dicom.uid import EXPLICIT_VR_LITTLE_ENDIAN, clean, transfer_syntax
 from strongroom.dicom.walk import PIXEL_DATA_TAGS, Mark, StructureFault, Walker
-from strongroom.errors import DataSetError
+from strongroom.errors import UnsupportedSyntaxError
 
 __all__ = ["Elements", "Header", "HeaderReader", "Located", "RawElement"]
 
@@ -261,7 +261,7 @@ class HeaderReader:
     def __init__(self, transfer_syntax_uid: str, *, limits: Limits = DEFAULT) -> None:
         syntax = transfer_syntax(transfer_syntax_uid)
         if syntax is None:
-            raise DataSetError("no data set can be read in this transfer syntax: it is not known")
+            raise UnsupportedSyntaxError("no data set can be read in this transfer syntax: it is not known")
         self._syntax = syntax
         self._limits = limits
         self._inflater = Inflater(limits) if syntax.deflated else None

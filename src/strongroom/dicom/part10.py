@@ -47,6 +47,23 @@ _UID_FIELDS: Final = {
     0x0003: "media_storage_sop_instance_uid",
     0x0010: "transfer_syntax_uid",
 }
+_DISGUISES: Final = (
+    *(
+        b"mz",
+        b"\x7felf",
+        b"#!",
+        b"pk\3\4",
+        b"pk\5\6",
+        b"%pdf",
+        b"<",
+        b"{\\rtf",
+        b"\xd0\xcf\x11\xe0",
+        b"rar!",
+        b"7z\xbc\xaf",
+    ),
+    *(b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"),
+)  # lower case: PE, ELF, scripts, ZIP, PDF, HTML and XML, RTF, OLE, other archives; the five of Mach-O and Java
+_BLANK: Final = b" \t\r\n"  # what a shell, a browser or a reader of PDF passes over
 _AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}")  # PS3.5 Table 6.2-1: no backslash, no control character
 
 
@@ -64,6 +81,15 @@ class FileMeta:
     """128 bytes as found, b"" when there are none: foreign bytes that may be a program (SECURITY F01, F02)."""
     length: int
     """Bytes in front of the data set."""
+
+    @property
+    def disguised(self) -> bool:
+        """
+        Whether the preamble is the beginning of what runs, unpacks or opens elsewhere (SECURITY C30, F01, F02).
+
+        Zeros and the header of a TIFF are what PS3.10 §7.1 has in mind; other bytes mean nothing.
+        """
+        return self.preamble.lstrip(_BLANK).lower().startswith(_DISGUISES)
 
 
 def encode_header(
@@ -114,7 +140,7 @@ class Part10Reader:
     before the first view. Only DataSetError is raised.
     """
 
-    __slots__ = ("_begun", "_fields", "_held", "_limits", "_position", "_preamble", "_stated_end", "meta")
+    __slots__ = ("_begun", "_fields", "_held", "_limits", "_position", "_preamble", "_stated_end", "head", "meta")
 
     def __init__(self, *, limits: Limits = DEFAULT) -> None:
         self._limits = limits
@@ -125,6 +151,8 @@ class Part10Reader:
         self._stated_end: int | None = None  # where the group length says that the meta information ends
         self._fields: dict[str, str] = {}
         self.meta: FileMeta | None = None
+        self.head = b""
+        """Everything in front of the data set, as it came; set with `meta`."""
 
     def feed(self, view: bytes | memoryview) -> Iterable[memoryview]:
         """Take the next bytes of the file; return the bytes of the data set in them, valid until *view* is reused."""
@@ -204,6 +232,7 @@ class Part10Reader:
 
     def _ended(self) -> FileMeta:
         """The first element behind the File Meta Information has come: the data set begins."""
+        self.head = bytes(self._held[: self._position])
         stated = self._fields.get("transfer_syntax_uid", "")
         return FileMeta(
             media_storage_sop_class_uid=self._fields.get("media_storage_sop_class_uid", ""),

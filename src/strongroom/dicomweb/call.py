@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -27,6 +28,8 @@ class Settings:
     max_body_bytes: int = 16 << 30
     max_results: int = 1_000
     """Answers of one search without a smaller `limit`; more is told by a Warning header (SECURITY C38)."""
+    names: frozenset[str] = frozenset()
+    """Host names the door answers for besides the one in *base_url*."""
 
 
 @final
@@ -44,3 +47,4 @@ class Call:
     pool: Pool
     request_id: str
     """Ours, random; stands in every problem and every log line of this request."""
+    entropy: Callable[[int], bytes] = os.urandom

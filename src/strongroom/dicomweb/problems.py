@@ -1,8 +1,8 @@
 """
 Errors to HTTP: the one table of the web services (RFC 9457, PS3.18 §8.5).
 
-A sentence stands here as it is sent: no value of a data set, no path, no reason of a refusal (I7). What is not there and
-what is not for this caller are one and the same answer (SECURITY C17).
+A sentence stands here as it is sent: no value of a data set, no path, no reason of a refusal (I7). What is not there
+and what is not for this caller are one and the same answer (SECURITY C17).
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
     errors.IntegrityError: Answer(500, "The archive could not read what it holds."),
     errors.RemoteProtocolError: Answer(400, "The request breaks a rule of the standard."),
     errors.DataSetError: Answer(400, "The data set is not whole, or beyond a limit."),
+    errors.UnsupportedSyntaxError: Answer(400, "The transfer syntax of the data set is not known."),
+    errors.DisguisedFileError: Answer(400, "The file begins as something else than DICOM."),
+    errors.UnsupportedClassError: Answer(409, "The SOP class of the data set is not stored here."),
     errors.MismatchError: Answer(409, "The data set does not belong to this request."),
     errors.AccessDenied: NOT_FOUND,
     errors.NotFound: NOT_FOUND,

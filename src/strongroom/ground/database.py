@@ -12,10 +12,10 @@ import re
 import shutil
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib import resources
+from dataclasses import dataclass, field
+from importlib import import_module, resources
 from pathlib import Path
 from typing import final
 
@@ -43,16 +43,19 @@ _SCRIPT_NAME = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 @final
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One numbered step of a format; *script* is SQL text run inside one transaction."""
+    """
+    One numbered step of a format; *script* is SQL text run inside one transaction, *functions* what it calls by name.
+    """
 
     number: int
     script: str
+    functions: Mapping[str, Callable[..., str]] = field(default_factory=dict)
 
 
 def migrations_in(package: str) -> tuple[Migration, ...]:
     """
     Read the files `NNNN_name.sql` of *package* (dotted name, for instance `strongroom.catalogue.migrations`) in their
-    order.
+    order. Functions that SQL does not have stand in its `FUNCTIONS`.
 
     Raises ConfigurationError when the numbers are not 1, 2, 3 ... without a gap.
     """
@@ -66,7 +69,8 @@ def migrations_in(package: str) -> tuple[Migration, ...]:
             found[number] = item.read_text("utf-8")
     if sorted(found) != list(range(1, len(found) + 1)):
         raise ConfigurationError(f"the migrations of {package} are numbered {sorted(found)}, not 1 to {len(found)}")
-    return tuple(Migration(number, found[number]) for number in sorted(found))
+    functions: Mapping[str, Callable[..., str]] = getattr(import_module(package), "FUNCTIONS", {})
+    return tuple(Migration(number, found[number], functions) for number in sorted(found))
 
 
 def format_version(connection: apsw.Connection, name: str) -> int:
@@ -98,6 +102,8 @@ def migrate(connection: apsw.Connection, name: str, migrations: Sequence[Migrati
                 "CREATE TABLE IF NOT EXISTS format (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
             )
             for migration in missing:
+                for function, implementation in migration.functions.items():
+                    connection.create_scalar_function(function, implementation, deterministic=True)
                 connection.execute(migration.script).fetchall()
             connection.execute(
                 "INSERT INTO format (name, version) VALUES (?, ?) "

@@ -58,6 +58,20 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
     errors.DataSetError: Answer(
         status.CANNOT_UNDERSTAND, status.CANNOT_UNDERSTAND, status.CANNOT_UNDERSTAND, "The data set is not whole"
     ),
+    errors.UnsupportedSyntaxError: Answer(
+        status.CANNOT_UNDERSTAND,
+        status.CANNOT_UNDERSTAND,
+        status.CANNOT_UNDERSTAND,
+        "The transfer syntax is not known",
+    ),
+    # Only files have a preamble, and no file comes over an association.
+    errors.DisguisedFileError: _FAILURE,
+    errors.UnsupportedClassError: Answer(
+        status.SOP_CLASS_NOT_SUPPORTED,
+        status.DOES_NOT_MATCH_SOP_CLASS,
+        status.DOES_NOT_MATCH_SOP_CLASS,
+        "The SOP class is not supported",
+    ),
     errors.MismatchError: Answer(
         status.DOES_NOT_MATCH_SOP_CLASS,
         status.DOES_NOT_MATCH_SOP_CLASS,
