@@ -93,7 +93,7 @@ class Web:
     def _refused(self, peer: Peer, reason: Refused) -> None:
         self._archive.gate.turned_away(peer.door, peer.address, peer.port, reason.value)
 
-    async def _turned_away(self, door: str, address: str, port: int, reason: str) -> None:
+    def _turned_away(self, door: str, address: str, port: int, reason: str) -> None:
         if not self._own_knock((address, port)):  # our own look records itself
             self._archive.gate.turned_away(door, address, port, reason)
 
