@@ -29,7 +29,7 @@ from transport.world import (
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST
-PATIENT = {"handshake_seconds": 5, "head_seconds": 5, "grace_seconds": 5}
+PATIENT = {"handshake_seconds": 5, "head_seconds": 5, "grace_seconds": 5, "stall_seconds": 5}
 """Where the client keeps the loop busy that it shares with the door."""
 
 

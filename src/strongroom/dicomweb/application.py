@@ -102,8 +102,6 @@ class _Application:
             raise HttpProblem(NOT_FOUND.status, NOT_FOUND.detail)
         session = await self._admit(request)
         try:
-            if not request.scope["strongroom"]["admitted"](f"{session.kind} {session.name}"):
-                raise HttpProblem(503, "Too many connections of this caller.", {"Retry-After": "5"})
             route, params = self._route(request.method, path[len(self._base) :])
             await _require(session, route)
             call = Call(
@@ -145,7 +143,7 @@ class _Application:
         except AccessDenied as error:
             raise _unauthorized() from error
         admitted = caller.get("admitted")
-        if admitted is not None and not admitted(session.name):
+        if admitted is not None and not admitted(f"{session.kind} {session.name}"):
             session.close()
             raise HttpProblem(503, "Too many connections of this caller; try again later.", {"Retry-After": "10"})
         return session
