@@ -48,6 +48,11 @@ class Exchange(RequestResponseCycle):
         """Whether the answer is still owed."""
         return not self.response_complete and not self.disconnected
 
+    @property
+    def sent_by_length(self) -> bool:
+        """Whether the client has every byte that Content-Length promised it."""
+        return self.response_started and not self.chunked_encoding and self.expected_content_length == 0
+
     def end_with_this(self) -> None:
         """Let the connection end with this answer."""
         self.last = True
