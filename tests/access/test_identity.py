@@ -21,7 +21,9 @@ from strongroom.access.identity import (
     DoorKind,
     Rejected,
     Rejection,
+    WebCaller,
     admit,
+    admit_web,
     fingerprint,
     parse_networks,
     recipient,
@@ -260,3 +262,66 @@ def test_only_the_two_right_calls_are_admitted(call, door, now):
             assert call.user_identity_type not in {2, 5}
     else:
         assert isinstance(answer.reason, Rejected)
+
+
+WEB = Door("web", DoorKind.WEB)
+WEB_CALL = WebCaller("10.1.2.7", DER)
+
+
+def on_the_web(
+    entry: DeviceEntry = CT1, call: WebCaller = WEB_CALL, door: Door = WEB, now: datetime = NOW
+) -> Actor | Rejection:
+    """Admit one request where one device is enrolled."""
+    return admit_web(call, door, Devices([entry]), now)
+
+
+def test_on_the_web_a_certificate_is_its_device():
+    """Without an AE title in the request the actor is the same as on the DICOM door."""
+    assert calling() == on_the_web()
+
+
+@pytest.mark.parametrize(
+    ("entry", "call", "door", "expected"),
+    [
+        ({}, {"certificate": b"another"}, {}, Rejected.CERTIFICATE_UNKNOWN),
+        ({}, {"certificate": b""}, {}, Rejected.CERTIFICATE_UNKNOWN),
+        ({}, {"address": "10.1.3.7"}, {}, Rejected.DEVICE_NETWORK),
+        ({}, {"address": "nonsense"}, {}, Rejected.DEVICE_NETWORK),
+        ({"state": DeviceState.REVOKED}, {}, {}, Rejected.DEVICE_REVOKED),
+        ({"state": DeviceState.SUSPENDED}, {}, {}, Rejected.DEVICE_SUSPENDED),
+        ({"expires": date(2026, 10, 5)}, {}, {}, Rejected.DEVICE_EXPIRED),
+        ({"doors": frozenset({"dicom"})}, {}, {}, Rejected.DEVICE_DOOR),
+        ({"certificates": (replace(CERTIFICATE, revoked=True),)}, {}, {}, Rejected.CERTIFICATE_REVOKED),
+        ({"certificates": (replace(CERTIFICATE, expires=NOW),)}, {}, {}, Rejected.CERTIFICATE_EXPIRED),
+        ({"certificates": (replace(CERTIFICATE, not_before=NOW + DAY),)}, {}, {}, Rejected.CERTIFICATE_NOT_YET_VALID),
+        ({"user_identity_type": 2}, {}, {}, Rejected.USER_IDENTITY_MISSING),
+        ({}, {}, {"expires": date(2026, 10, 5)}, Rejected.DOOR_EXPIRED),
+        ({}, {}, {"networks": parse_networks(["10.9.0.0/16"])}, Rejected.DOOR_NETWORK),
+    ],
+)
+def test_the_web_door_checks_what_the_dicom_door_does(entry, call, door, expected):
+    """What keeps a device out of the DICOM door keeps it out of the web door as well, with the same reason (C10)."""
+    found = on_the_web(replace(CT1, **entry), replace(WEB_CALL, **call), replace(WEB, **door))
+
+    assert expected is why(found)
+
+
+def test_a_device_can_be_bound_to_the_web_door():
+    """An entry that names the door is let in there and nowhere else."""
+    entry = replace(CT1, doors=frozenset({"web"}))
+
+    assert isinstance(on_the_web(entry), Actor)
+    assert Rejected.DEVICE_DOOR is why(calling(entry))
+
+
+@given(
+    st.binary(max_size=40) | st.just(DER),
+    st.text(max_size=20) | st.just("10.1.2.7"),
+    st.sampled_from([NOW, NOW + 31 * DAY]),
+)
+def test_only_the_right_certificate_is_admitted_on_the_web(certificate, address, now):
+    """Whatever is shown from wherever: no exception, and an actor for the enrolled certificate in its time and network only."""
+    found = on_the_web(call=WebCaller(address, certificate), now=now)
+
+    right = certificate == DER and now == NOW and address.partition("%")[0] == "10.1.2.7"
+    assert isinstance(found, Actor) == right

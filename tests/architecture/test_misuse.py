@@ -20,13 +20,15 @@ from pydicom.data import get_testdata_file
 
 from architecture.code import SOURCE, modules, relative
 from architecture.commands import parameters
+from strongroom.access.policy import EVERYTHING, Actor
+from strongroom.access.roles import Action, ActorKind
 from strongroom.app import config
 from strongroom.app.assembly import Archive, open_archive
 from strongroom.app.founding import found
 from strongroom.app.home import open_home
 from strongroom.app.importing import import_path
 from strongroom.archive import Disclosure, HostCredential, Session, SystemCredential, Target
-from strongroom.archive.credentials import DeviceCredential
+from strongroom.archive.credentials import DeviceCredential, TokenCredential, WebCertificateCredential
 from strongroom.audit.codes import Event
 from strongroom.audit.trail import EVERY
 from strongroom.dicom.model import Level
@@ -160,6 +162,62 @@ def test_the_gate_admits_nobody_it_does_not_know(tmp_path: Path) -> None:
                 await archive.gate.admit(credential)
 
     in_an_archive(tmp_path, misuse)
+
+
+def test_a_token_makes_no_session_but_through_the_gate(tmp_path: Path) -> None:
+    """Whoever holds a good token, and even the entry behind it, still gets nothing without asking the gate."""
+
+    async def misuse(archive: Archive) -> None:
+        host = await archive.gate.admit(HostCredential(os.getuid(), "token.add"))
+        made = await archive.tokens(host).issue(name="ohif", roles=["reader"], scope=["all"], life="1d")
+        credential = TokenCredential(made["token"], "127.0.0.1", 40000, "web")
+        for words in (("token",), (credential,), (archive.gate, credential), (None, None, credential)):
+            with pytest.raises((TypeError, AttributeError)):
+                await Session(*words).require(Action.QUERY)  # type: ignore[arg-type]
+        forged = Session(archive.core, archive.directory, Actor(ActorKind.PERSON, "ohif", scope=EVERYTHING))
+        with pytest.raises(AccessDenied):
+            await forged.require(Action.QUERY)
+        assert (await archive.gate.admit(credential)).may("query")
+
+    in_an_archive(tmp_path, misuse)
+
+
+def test_only_the_gate_makes_a_session() -> None:
+    """No other module of the program calls it into being, nor an actor for one; front doors cannot even name an actor."""
+    making: dict[str, set[str]] = {"Session": set(), "Actor": set()}
+    for path in modules():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in making:
+                making[node.func.id].add(relative(path))
+
+    assert {"archive/gate.py"} == making["Session"]
+    assert {"access/identity.py", "access/tokens.py", "archive/gate.py"} == making["Actor"]
+
+
+@pytest.mark.parametrize("door", ["dicom", "legacy", "back", ""])
+def test_the_gate_takes_tokens_on_the_web_door_only(tmp_path: Path, door: str) -> None:
+    """A front door cannot pass a token, or a certificate without an AE title, off as something else."""
+
+    async def misuse(archive: Archive) -> None:
+        host = await archive.gate.admit(HostCredential(os.getuid(), "token.add"))
+        made = await archive.tokens(host).issue(name="ohif", roles=["reader"], scope=["all"], life="1d")
+        for credential in (
+            TokenCredential(made["token"], "127.0.0.1", 40000, door),
+            WebCertificateCredential(b"any", "127.0.0.1", 40000, door),
+        ):
+            with pytest.raises(AccessDenied):
+                await archive.gate.admit(credential)
+
+    in_an_archive(tmp_path, misuse)
+
+
+def test_a_credential_does_not_print_its_secret() -> None:
+    """A traceback or a log line that shows one shows neither token nor certificate."""
+    for credential in (
+        TokenCredential("srt_secret", "a", 1, "web"),
+        WebCertificateCredential(b"srt_secret", "a", 1, "web"),
+    ):
+        assert "srt_secret" not in repr(credential)
 
 
 def test_a_probe_aims_at_nothing_outside_a_territory() -> None:

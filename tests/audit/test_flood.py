@@ -82,3 +82,31 @@ def test_what_is_beyond_the_bound_shares_a_kind():
 
     assert recorded == [True] * 3 + [False] * 7
     assert flood.due(NOW + WINDOW) == [Repeated(OTHERS, 7, NOW)]
+
+
+def test_what_could_not_be_recorded_is_counted():
+    """One that was to stand by itself and could not (a full queue, a full disk) is counted, also after its window."""
+    flood = Flood()
+    assert flood.record(SCAN, NOW)
+    flood.take_back(SCAN, NOW)
+    assert flood.due(NOW + WINDOW) == [Repeated(SCAN, 1, NOW)]
+
+    assert flood.record(SCAN, NOW)
+    assert flood.due(NOW + WINDOW) == []
+    flood.take_back(SCAN, NOW + WINDOW)
+    assert flood.due(NOW + 2 * WINDOW) == [Repeated(SCAN, 1, NOW + WINDOW)]
+
+
+def test_a_count_that_could_not_be_recorded_is_counted_on():
+    """It comes again with what happened since, from its own beginning; without room of its own in the common kind."""
+    flood = Flood(first=1, max_kinds=1)
+    for _ in range(5):
+        flood.record(SCAN, NOW)
+    (repeated,) = flood.due(NOW + WINDOW)
+    flood.record(SCAN, NOW + WINDOW)
+    flood.put_back(repeated)
+
+    assert flood.due(NOW + WINDOW) == [Repeated(SCAN, 4, NOW)]
+    flood.record(("another",), NOW)
+    flood.put_back(repeated)
+    assert flood.due(NOW, everything=True) == [Repeated(OTHERS, 4, NOW)]

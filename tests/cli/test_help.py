@@ -18,7 +18,7 @@ HEAVY = ("apsw", "asyncio", "cryptography", "msgspec", "pydicom", "rich", "ssl",
 """What `--help` must not wait for."""
 
 AGREED = {"init", "serve", "demo", "status", "doors", "device add", "device list", "device revoke", "import", "check",
-          "trail show", "trail verify"}  # fmt: skip
+          "token add", "token list", "token revoke", "trail show", "trail verify"}  # fmt: skip
 """The commands that scripts may rely on (DESIGN section 6)."""
 
 

@@ -81,7 +81,7 @@ class Rejected(StrEnum):
     DOOR_EXPIRED = "door-expired"
     DOOR_NETWORK = "door-network"
     PASSCODE_IN_CLEAR = "passcode-in-clear"
-    CREDENTIAL_MISSING = "credential-missing"
+    NO_CREDENTIAL = "no-credential"
     CREDENTIAL_UNREADABLE = "credential-unreadable"
     CREDENTIAL_TWICE = "credential-twice"
     TOKEN_IN_URL = "token-in-url"  # noqa: S105 -- a reason
@@ -336,10 +336,11 @@ def door_faults(door: Door, address: str, now: datetime) -> Faults:
 def _wire_faults(caller: Caller, door: Door, now: datetime) -> Faults:
     """Checks 1 and 2."""
     legacy = door.kind is DoorKind.LEGACY
+    clear = legacy or not caller.encrypted
     return (
         (not legacy and not caller.encrypted, Rejected.DOOR_NOT_ENCRYPTED),
         *door_faults(door, caller.address, now),
-        (not caller.encrypted and caller.user_identity_type in PASSCODE_TYPES, Rejected.PASSCODE_IN_CLEAR),
+        (clear and caller.user_identity_type in PASSCODE_TYPES, Rejected.PASSCODE_IN_CLEAR),
     )
 
 

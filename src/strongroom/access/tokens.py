@@ -164,7 +164,7 @@ def check_roles(roles: Iterable[str]) -> frozenset[str]:
         if not role.actions & CEILING[ActorKind.SERVICE]:
             never = ", ".join(sorted(role.actions))
             raise ConfigurationError(
-                f"a token cannot be {name}: {never} is never granted to a token, but to a person who answers for it"
+                f"a token cannot be {name}: what that may do ({never}) wants a person who answers for it"
             )
     return wanted
 

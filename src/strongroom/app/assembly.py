@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, final
 
 from strongroom.access import identity
-from strongroom.access.authority import Authority
+from strongroom.access.authority import CERTIFICATE_FILE, Authority
 from strongroom.app import config as configuration
 from strongroom.app.founding import AUTHORITY_PURPOSE, MASTER_KEY_FILE
 from strongroom.app.home import Home
@@ -29,6 +29,7 @@ from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
 from strongroom.archive.fragments import Fragments
 from strongroom.archive.recovery import reconcile
+from strongroom.archive.tokens import Tokens
 from strongroom.audit.report import Reporter
 from strongroom.audit.trail import MAIN, Trail
 from strongroom.catalogue.record import Recorder
@@ -45,6 +46,7 @@ from strongroom.vault.pack import Vault
 TLS_DOOR = "dicom"
 LEGACY_DOOR = "legacy"
 WEB_DOOR = "web"
+CLEAR = "plain text"
 _LOCK = "lock"
 
 
@@ -64,10 +66,23 @@ class Archive:
         self.serving = False
         self.door_table: Callable[[], list[dict[str, Any]]] = lambda: closed_doors(config)
         self.disconnect: Callable[[str], int] = lambda _device: 0
+        self.disconnect_web: Callable[[str, str], int] = lambda _kind, _name: 0
+        """`(kind, name)` of an actor: end its requests that are under way on the web door; how many there were."""
 
     def custodian(self, session: Session) -> Custodian:
         """The keepers' tools for *session*."""
         return Custodian(self.core, self.directory, self.authority, session)
+
+    def tokens(self, session: Session) -> Tokens:
+        """The keepers' tools for tokens, for *session*."""
+        return Tokens(self.core, self.directory, session)
+
+    def web_settings(self) -> dict[str, str]:
+        """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""
+        open_now = (door["address"] for door in self.door_table() if door["name"] == WEB_DOOR)
+        _, port = configuration.split_listen(next(open_now, self.config.web.listen), "web.listen")
+        url = configuration.web_base_url(self.config.web, port)
+        return {"url": url, "authority": str(self.home.keys / CERTIFICATE_FILE)}
 
     def connection_settings(self, enrolled: dict[str, Any]) -> dict[str, str]:
         """What a device has to be told to reach the archive, and a command to try it."""
@@ -97,10 +112,13 @@ def identity_doors(config: configuration.Config) -> dict[str, identity.Door]:
 
 def closed_doors(config: configuration.Config) -> list[dict[str, Any]]:
     """The table of doors while no server runs."""
-    doors = [_closed(TLS_DOOR, config.dicom.listen, "TLS", "enrolled devices with their certificate")]
+    doors = [
+        _closed(TLS_DOOR, config.dicom.listen, "TLS", "enrolled devices with their certificate"),
+        _closed(WEB_DOOR, config.web.listen, "HTTPS", "callers with a token, enrolled devices with their certificate"),
+    ]
     if config.legacy is not None:
         who = f"{', '.join(config.legacy.networks)}: store and echo, until {config.legacy.expires}"
-        doors.append(_closed(LEGACY_DOOR, config.legacy.listen, "plain text", who))
+        doors.append(_closed(LEGACY_DOOR, config.legacy.listen, CLEAR, who))
     return doors
 
 

@@ -103,7 +103,23 @@ async def _device_list(archive: Archive, session: Session) -> Replies:
 
 async def _device_revoke(archive: Archive, session: Session, *, name: str) -> Replies:
     revoked = await archive.custodian(session).revoke(name)
-    yield {"result": revoked | {"ended": archive.disconnect(name)}}
+    yield {"result": revoked | {"ended": archive.disconnect(name) + archive.disconnect_web("device", name)}}
+
+
+async def _token_add(
+    archive: Archive, session: Session, *, name: str, roles: list[str], scope: list[str], life: str
+) -> Replies:
+    made = await archive.tokens(session).issue(name=name, roles=roles, scope=scope, life=life)
+    yield {"result": made | archive.web_settings()}
+
+
+async def _token_list(archive: Archive, session: Session) -> Replies:
+    yield {"result": await archive.tokens(session).listed()}
+
+
+async def _token_revoke(archive: Archive, session: Session, *, name: str) -> Replies:
+    revoked = await archive.tokens(session).revoke(name)
+    yield {"result": revoked | {"ended": archive.disconnect_web("service", name)}}
 
 
 async def _check(archive: Archive, session: Session, *, read: bool) -> Replies:
@@ -134,6 +150,9 @@ _OPERATIONS: dict[str, Callable[..., Replies]] = {
     "device.add": _device_add,
     "device.list": _device_list,
     "device.revoke": _device_revoke,
+    "token.add": _token_add,
+    "token.list": _token_list,
+    "token.revoke": _token_revoke,
     "check": _check,
     "trail.show": _trail_show,
     "trail.verify": _trail_verify,

@@ -137,12 +137,17 @@ class Rules:
 DEFAULT_RULES: Final = Rules()
 
 
-def peer_at(door: Door, address: tuple[str, int]) -> Peer:
-    """The peer that called from *address*, as a socket gives it."""
-    parsed = ipaddress.ip_address(address[0].partition("%")[0])
+def canonical(address: str) -> str:
+    """The text of *address*, as a socket gives it, without a zone; an IPv4-mapped one as IPv4."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
-    return Peer(str(parsed), address[1], door.name, door.encrypted)
+    return str(parsed)
+
+
+def peer_at(door: Door, address: tuple[str, int]) -> Peer:
+    """The peer that called from *address*, as a socket gives it."""
+    return Peer(canonical(address[0]), address[1], door.name, door.encrypted)
 
 
 __all__ = [
@@ -156,5 +161,6 @@ __all__ = [
     "Peer",
     "Present",
     "Rules",
+    "canonical",
     "peer_at",
 ]

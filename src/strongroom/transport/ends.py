@@ -35,6 +35,9 @@ class Refused(StrEnum):
     ASSOCIATE_TIMEOUT = "associate-timeout"
     ASSOCIATE_CLOSED = "associate-closed"
     ASSOCIATE_MALFORMED = "associate-malformed"
+    REQUEST_TIMEOUT = "request-timeout"
+    REQUEST_MALFORMED = "request-malformed"
+    REQUEST_TOO_LARGE = "request-too-large"
     DEVICE_FULL = "device-full"
     ARCHIVE_FULL = "archive-full"
 

@@ -20,7 +20,7 @@ from datetime import date
 from typing import Final, final
 
 from strongroom.errors import StrongroomError
-from strongroom.transport import tls
+from strongroom.transport import sockets, tls
 from strongroom.transport.conversation import Conversation
 from strongroom.transport.doors import (
     DEFAULT_RULES,
@@ -39,10 +39,6 @@ from strongroom.transport.link import Link
 from strongroom.transport.quotas import Failures, Places, Waiting, source_of
 from strongroom.transport.secure import Secure, raw_buffer
 from strongroom.upper_layer import AssociateReject, AssociateRequest, Association, Role
-
-_BACKLOG: Final = 256
-_BREATH_SECONDS: Final = 0.2
-"""How long accepting rests when the process has no file descriptor left."""
 
 
 def _nothing(_peer: Peer, _reason: Refused) -> None:
@@ -88,20 +84,10 @@ class Listener:
     async def open(self, door: Door) -> int:
         """Open a door; returns its port. Raises OSError when the address cannot be had."""
         loop = asyncio.get_running_loop()
-        sockets: list[socket.socket] = []
-        port = door.port
-        try:
-            found = await loop.getaddrinfo(door.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, kind, protocol, _, address in dict.fromkeys(found):
-                sockets.append(_listen(family, kind, protocol, (str(address[0]), port)))
-                port = sockets[-1].getsockname()[1]
-        except BaseException:
-            for listening in sockets:
-                listening.close()
-            raise
-        tasks = [loop.create_task(self._accept(door, listening)) for listening in sockets]
-        self._doors[door.name] = _OpenDoor(door, sockets, tasks)
-        return int(port)
+        listening, port = await sockets.listen(door.host, door.port)
+        tasks = [loop.create_task(self._accept(door, one)) for one in listening]
+        self._doors[door.name] = _OpenDoor(door, listening, tasks)
+        return port
 
     async def shut(self, name: str) -> int:
         """Shut a door and end what came in through it; returns how many associations that were."""
@@ -145,21 +131,17 @@ class Listener:
     # ------------------------------------------------------------------------------------------------------ accepting
     async def _accept(self, door: Door, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connected, address = await loop.sock_accept(listening)
-            except OSError:
-                if listening.fileno() < 0:
-                    return
-                await asyncio.sleep(_BREATH_SECONDS)
-                continue
+
+        def take(connected: socket.socket, address: tuple[str, int]) -> None:
             visitor = _Visitor(peer_at(door, address), source_of(address[0]), known=self._known_knock(address[:2]))
             reason = self._waiting.enter(visitor.source)
             if reason is not None:
                 connected.close()
                 self._report(visitor, reason)
-                continue
+                return
             self._start(loop, self._meet(door, connected, visitor))
+
+        await sockets.accept(listening, take)
 
     def _start(self, loop: asyncio.AbstractEventLoop, visit: Coroutine[None, None, None]) -> None:
         task = loop.create_task(visit)
@@ -333,21 +315,6 @@ class _OpenDoor:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         for listening in self.sockets:
             listening.close()
-
-
-def _listen(family: int, kind: int, protocol: int, address: tuple[str, int]) -> socket.socket:
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.setblocking(False)  # noqa: FBT003 -- the signature of the standard library
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
 
 
 async def _reject(link: Link, answer: AssociateReject) -> None:

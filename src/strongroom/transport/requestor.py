@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import socket
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import final
 
 from strongroom.dicom.uid import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from strongroom.transport import sockets
 from strongroom.transport.conversation import Conversation
 from strongroom.transport.ends import Ended, PeerIdentityError
 from strongroom.transport.link import Link, Opening
@@ -78,7 +78,7 @@ async def connect(
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(deadlines.handshake_seconds):
-        connected = await _open_socket(loop, callee, announce)
+        connected = await sockets.call(callee.host, callee.port, announce)
     link = Link(
         Association(Role.REQUESTOR, limits),
         loop=loop,
@@ -104,32 +104,6 @@ async def connect(
         raise
     assert isinstance(accept, AssociateAccept)
     return Conversation(link, accept)
-
-
-async def _open_socket(
-    loop: asyncio.AbstractEventLoop, callee: Callee, announce: Callable[[tuple[str, int]], None] | None
-) -> socket.socket:
-    """Connect to the first address that answers."""
-    found = await loop.getaddrinfo(callee.host, callee.port, type=socket.SOCK_STREAM)
-    last: OSError | None = None
-    for family, kind, protocol, _, address in found:
-        connected = socket.socket(family, kind, protocol)
-        try:
-            connected.setblocking(False)  # noqa: FBT003 -- the signature of the standard library
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if announce is not None:
-                connected.bind((address[0], 0))
-                announce(connected.getsockname()[:2])
-            await loop.sock_connect(connected, address)
-        except OSError as error:
-            connected.close()
-            last = error
-        except BaseException:
-            connected.close()
-            raise
-        else:
-            return connected
-    raise last or OSError("the name has no address")
 
 
 def _check_identity(transport: asyncio.BaseTransport, expected: str | None) -> None:

@@ -17,9 +17,9 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Iterable
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
-from strongroom.transport.link import LARGEST_SEGMENT, Link, acknowledge
+from strongroom.transport.link import LARGEST_SEGMENT, acknowledge
 
 RAW_SIZE: Final = 65_536
 """What is read from the wire at a time. OpenSSL's own buffer grows to this and stays so while the connection lasts."""
@@ -34,6 +34,31 @@ _WRITE_LOW: Final = 128 * 1024
 def raw_buffer() -> memoryview:
     """Make the buffer that connections of one loop share."""
     return memoryview(bytearray(RAW_SIZE))
+
+
+class Upper(Protocol):
+    """What TLS carries: a link, or the HTTP protocol of the web door."""
+
+    def connection_made(self, transport: SecureTransport) -> None:
+        """The handshake is done."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Give the buffer that the next decrypted bytes go into."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes are in it; the buffer is free again when this returns."""
+
+    def eof_received(self) -> Any:
+        """The peer sends no more."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+
+    def pause_writing(self) -> None:
+        """Enough waits to be sent."""
+
+    def resume_writing(self) -> None:
+        """More can be sent."""
 
 
 @final
@@ -103,11 +128,12 @@ class Secure(asyncio.BufferedProtocol):
         "_transport",
         "_waiter",
         "closing",
+        "encrypted",
     )
 
     def __init__(
         self,
-        link: Link,
+        link: Upper,
         context: ssl.SSLContext,
         connected: socket.socket,
         raw: memoryview,
@@ -127,6 +153,8 @@ class Secure(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] = self._loop.create_future()
         self._shaken = self._paused = self._raw_paused = self._resuming = self._lost = False
         self.closing = False
+        self.encrypted = 0
+        """Bytes handed to the connection so far; less `unsent`, what has left."""
 
     async def shaken(self, seconds: float) -> None:
         """
@@ -305,7 +333,9 @@ class Secure(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         if self._transport is not None and self._outgoing.pending:
-            self._transport.write(self._outgoing.read())
+            data = self._outgoing.read()
+            self.encrypted += len(data)
+            self._transport.write(data)
 
     # --------------------------------------------------------------------------------------------------------- ending
     def info(self, name: str, default: Any) -> Any:
@@ -349,4 +379,4 @@ def _slices(buffer: bytes | bytearray | memoryview[Any]) -> Iterable[bytes | byt
     return [view[start : start + _SLICE] for start in range(0, len(view), _SLICE)]
 
 
-__all__ = ["RAW_SIZE", "Secure", "SecureTransport", "raw_buffer"]
+__all__ = ["RAW_SIZE", "Secure", "SecureTransport", "Upper", "raw_buffer"]

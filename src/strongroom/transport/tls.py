@@ -93,6 +93,20 @@ def server_context(identity: Identity, authorities: bytes) -> ssl.SSLContext:
     return context
 
 
+def web_context(identity: Identity, authorities: bytes) -> ssl.SSLContext:
+    """
+    Make the context of the web door: as a DICOM door, but a client may come without a certificate.
+
+    One that is shown has to be issued by *authorities* (PEM), else the handshake fails. HTTP/1.1 is all that is
+    offered (RFC 7301). No tickets: a handshake costs less than keys that would open yesterday's connections.
+    Raises ConfigurationError when one of them cannot be used.
+    """
+    context = server_context(identity, authorities)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def client_context(identity: Identity | None, authorities: bytes, *, check_host: bool = True) -> ssl.SSLContext:
     """
     Make the context of a call to a peer whose certificate comes from *authorities* (PEM).
@@ -183,5 +197,6 @@ __all__ = [
     "fingerprint",
     "server_context",
     "unverified_client_context",
+    "web_context",
     "why",
 ]
