@@ -34,6 +34,7 @@ from strongroom.archive.acts import Note
 from strongroom.audit.codes import EventType
 from strongroom.errors import ConfigurationError
 from strongroom.ground.allocator import keep_freed_memory
+from strongroom.imaging.pool import Pool
 from strongroom.scp.dispatch import Provider
 from strongroom.transport import tls
 from strongroom.transport.doors import Door, Rules
@@ -79,6 +80,8 @@ class Server:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         config = archive.config
+        self.pool = Pool()
+        """Pixel work of all doors."""
         self._identity = self._door_identity()
         self._look = SelfLook(archive, self)
         provider = Provider(
@@ -88,6 +91,7 @@ class Server:
                 lambda: tls.client_context(self._identity, archive.authority.certificate),
                 self._own_addresses,
             ),
+            pool=self.pool,
         )
         self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH, own_knock=self._look.is_own)
         limits = config.limits
@@ -135,6 +139,7 @@ class Server:
             archive.home.control_socket, lambda name, given, uid: operate(archive, name, given, uid)
         )
         await archive.core.committer.submit(Note((parts.reporter.started(parts.clock()),)))
+        await self.pool.start()
         archive.gate.refusals.start()
         archive.core.fragments.start()
         background = [loop.create_task(self._prepare())]
@@ -155,6 +160,7 @@ class Server:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await asyncio.gather(self._listener.stop(STOP_SECONDS), self._close_web(STOP_SECONDS))
+            await self.pool.stop()
             await control.stop()
             await archive.gate.refusals.stop()
             await archive.core.committer.submit(Note((parts.reporter.stopped(parts.clock()),)))
@@ -186,7 +192,7 @@ class Server:
         from strongroom.app.web import Web  # noqa: PLC0415 -- 0.2 s that only a server has to spend
 
         host, port = configuration.split_listen(self._archive.config.web.listen, "web.listen")
-        self._web = Web(self._archive, own_knock=self._look.is_own)
+        self._web = Web(self._archive, self.pool, own_knock=self._look.is_own)
         try:
             opened = await self._web.open()
         except OSError as error:

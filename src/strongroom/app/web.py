@@ -46,10 +46,10 @@ _PROTECTION: Final = {
 class Web:
     """The web door and what stands behind it; opened once, closed once."""
 
-    def __init__(self, archive: Archive, *, own_knock: Callable[[tuple[str, int]], bool]) -> None:
+    def __init__(self, archive: Archive, pool: Pool, *, own_knock: Callable[[tuple[str, int]], bool]) -> None:
         self._archive = archive
         self._own_knock = own_knock
-        self._pool = Pool()
+        self._pool = pool
         self._front = FrontPage(archive.authority.certificate, archive.authority.fingerprint)
         limits = Limits(body_bytes=archive.config.limits.data_set_gibibytes << 30)
         self._door = WebDoor(
@@ -62,7 +62,6 @@ class Web:
         names = configuration.host_names(web.listen, web.names, "web.listen")
         context = tls.web_context(self._identity(names), archive.authority.certificate)
         host, port = configuration.split_listen(web.listen, "web.listen")
-        await self._pool.start()
         port = await self._door.start(host, port, context)
         settings = Settings(
             base_url=configuration.web_base_url(web, port),
@@ -74,9 +73,8 @@ class Web:
         return port
 
     async def close(self, seconds: float) -> None:
-        """Shut the door, let answers under way finish for *seconds*, end the workers."""
+        """Shut the door, let answers under way finish for *seconds*."""
         await self._door.stop(seconds)
-        await self._pool.stop()
 
     def disconnect(self, kind: str, name: str) -> int:
         """Cut the connections of an actor whose right has ended; returns how many."""

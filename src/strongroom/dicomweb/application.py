@@ -163,7 +163,9 @@ class _Application:
 
 async def _require(session: Session, route: Route) -> None:
     """Rule 3, the action: what the policy would never grant this caller is recorded and not there."""
-    if route.action != ADMITTED and not session.may(route.action):
+    # whoever may take an instance away may look at it (Session.view)
+    actions = (route.action, "retrieve") if route.action == "view" else (route.action,)
+    if route.action != ADMITTED and not any(map(session.may, actions)):
         await session.refused((route.action,))
         raise AccessDenied("action-not-granted")
 

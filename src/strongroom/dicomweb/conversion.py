@@ -15,6 +15,8 @@ from typing import final
 from strongroom.archive import Disclosure, Instance
 from strongroom.dicom import convert
 from strongroom.dicom.frames import FrameIndex
+from strongroom.dicom.json import loads_trusted
+from strongroom.dicom.uid import transfer_syntax
 from strongroom.dicomweb.answers import Pieces
 from strongroom.dicomweb.call import Call
 from strongroom.dicomweb.media import default_syntax
@@ -25,8 +27,9 @@ from strongroom.errors import DataSetError, NotFound
 from strongroom.imaging import instance as imaging
 from strongroom.imaging import syntaxes
 from strongroom.imaging.errors import NoPixelDataError
+from strongroom.imaging.pixels import PixelDescription
 
-__all__ = ["can_give", "converted", "stored_faults", "syntax_for"]
+__all__ = ["can_give", "converted", "fits", "stored_faults", "syntax_for"]
 
 
 def can_give(stored: str, wanted: str) -> bool:
@@ -92,6 +95,19 @@ async def _rewritten(disclosure: Disclosure, instance: Instance, wanted: str) ->
             await asyncio.sleep(0)
     if rewritten := converter.finish():
         yield rewritten
+
+
+async def fits(disclosure: Disclosure, instance: Instance, wanted: str) -> bool:
+    """Whether the pixels of *instance* can go into *wanted*, seen from what its metadata says of them."""
+    stored = instance.transfer_syntax_uid
+    known = transfer_syntax(wanted)
+    if stored == wanted or known is None or not known.encapsulated:
+        return True
+    try:
+        elements = loads_trusted(await disclosure.metadata(instance))
+        return syntaxes.can_convert(stored, wanted, PixelDescription.from_json(elements, stored))
+    except DataSetError:
+        return False
 
 
 async def _transcoded(call: Call, disclosure: Disclosure, instance: Instance, wanted: str) -> Pieces:

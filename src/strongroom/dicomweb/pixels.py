@@ -16,6 +16,7 @@ from strongroom.dicomweb.answers import Pieces
 from strongroom.dicomweb.call import Call
 from strongroom.dicomweb.conversion import stored_faults
 from strongroom.dicomweb.multipart_writer import Multipart
+from strongroom.dicomweb.problems import HttpProblem
 from strongroom.dicomweb.segments import Segment, Stretch, pieces, total
 from strongroom.imaging import syntaxes
 from strongroom.imaging.pixels import PixelDescription
@@ -90,6 +91,8 @@ class Frames:
             if self._pixels is None:
                 elements = loads_trusted(await self._disclosure.metadata(self._instance))
                 self._pixels = PixelDescription.from_json(elements, self._instance.transfer_syntax_uid)
+            if not syntaxes.can_convert(self._pixels.transfer_syntax_uid, self.choice.syntax, self._pixels):
+                raise HttpProblem(406, "Pixels of this kind are not written in that transfer syntax.")
             stored = await self.stored(number)
             if self.choice.syntax in AS_NATIVE:
                 made, _ = await self._call.pool.decode(self._pixels, stored)

@@ -22,6 +22,7 @@ from strongroom.dicomweb.openapi import document
 from strongroom.dicomweb.qido import search
 from strongroom.dicomweb.rendered import rendered, thumbnail
 from strongroom.dicomweb.routes import ADMITTED, Route
+from strongroom.dicomweb.stow import store
 from strongroom.dicomweb.wado import ZIP, retrieve
 
 __all__ = ["table"]
@@ -41,7 +42,7 @@ _RENDERING: Final = ("accept", "annotation", "iccprofile", "quality", "viewport"
 
 def table() -> tuple[Route, ...]:
     """Every row."""
-    return (*_about(), *_searches(), *_retrievals(), *_pictures(), *_deletions())
+    return (*_about(), *_searches(), *_stores(), *_retrievals(), *_pictures(), *_deletions())
 
 
 def _about() -> Iterator[Route]:
@@ -74,6 +75,11 @@ def _searches() -> Iterator[Route]:
     ):
         handler = partial(search, level=level)
         yield Route("GET", template, "query", handler, "Search", (JSON, "application/json", _RELATED), _SEARCH)
+
+
+def _stores() -> Iterator[Route]:
+    for template in ("/studies", STUDY):
+        yield Route("POST", template, "deposit", store, "Store", (JSON,), (), (_RELATED, DICOM, JSON))
 
 
 def _retrievals() -> Iterator[Route]:

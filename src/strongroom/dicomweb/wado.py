@@ -21,7 +21,7 @@ from strongroom.dicom.uid import transfer_syntax
 from strongroom.dicomweb import archive_zip, negotiation
 from strongroom.dicomweb.answers import Pieces, Streamed, begun
 from strongroom.dicomweb.call import Call
-from strongroom.dicomweb.conversion import can_give, converted, syntax_for
+from strongroom.dicomweb.conversion import can_give, converted, fits, syntax_for
 from strongroom.dicomweb.media import DICOM
 from strongroom.dicomweb.multipart_writer import Multipart
 from strongroom.dicomweb.negotiation import Accept, Form, Range, not_acceptable
@@ -79,6 +79,7 @@ async def retrieve(call: Call) -> Response:
     chosen = plan(accept, disclosure.instances, archive="instance" not in call.params)
     async with contextlib.AsyncExitStack() as held:
         await held.enter_async_context(disclosure)
+        chosen = await _settled(disclosure, chosen)
         for instance in chosen.missing:
             disclosure.failed(instance, "syntax-not-accepted")
         if chosen.form.media_type == ZIP:
@@ -107,6 +108,17 @@ def plan(accept: Accept, instances: Sequence[Instance], *, archive: bool) -> Pla
         if items:
             return Plan(form, tuple(items), tuple(missing))
     raise not_acceptable(forms)
+
+
+async def _settled(disclosure: Disclosure, chosen: Plan) -> Plan:
+    """*chosen* without what its pixels stand against; raises HttpProblem (406) when nothing is left."""
+    unfit = {item for item in chosen.items if not await fits(disclosure, item.instance, item.syntax)}
+    if not unfit:
+        return chosen
+    items = tuple(item for item in chosen.items if item not in unfit)
+    if not items:
+        raise not_acceptable([chosen.form])
+    return Plan(chosen.form, items, (*chosen.missing, *(item.instance for item in unfit)))
 
 
 async def single(call: Call, disclosure: Disclosure, item: Item, held: contextlib.AsyncExitStack) -> Response:
