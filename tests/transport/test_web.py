@@ -343,7 +343,7 @@ async def test_a_long_answer_waits_for_its_reader() -> None:
 async def test_a_long_body_arrives_whole() -> None:
     """16 MiB up and down again."""
     body = bytes(range(256)) * 65_536
-    async with web_house() as house:
+    async with web_house(**PATIENT) as house:
         reader, writer = await house.connect()
         writer.write(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         got = await answer(reader)
