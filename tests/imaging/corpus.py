@@ -90,7 +90,7 @@ class Image:
             warnings.simplefilter("ignore")
             try:
                 return self.dataset.pixel_array
-            except Exception:
+            except Exception:  # noqa: BLE001 -- of any kind: a codec that is not there, a damaged file
                 return None
 
     def expected(self, frame: int) -> np.ndarray:
@@ -184,7 +184,8 @@ def taken(name: str, uid: str, data: bytes) -> Image | None:
     if syntax is None:
         return None
     walker = Walker(explicit=syntax.explicit, little_endian=syntax.little_endian)
-    for tag, vr, offset, length in walker.feed(data):
+    marks = (mark for at in range(0, len(data), 1 << 20) for mark in walker.feed(data[at : at + (1 << 20)]))
+    for tag, vr, offset, length in marks:
         if tag in PIXEL_DATA_TAGS:
             return Image(name, uid, data, tag, vr or "OW", offset - (12 if syntax.explicit else 8), offset, length)
     return None

@@ -29,7 +29,7 @@ from transport.world import (
 
 HOST = b"Host: localhost\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST
-PATIENT = {"handshake_seconds": 5, "head_seconds": 5, "grace_seconds": 5}
+PATIENT = {"handshake_seconds": 5, "head_seconds": 5, "grace_seconds": 5, "stall_seconds": 5}
 """Where the client keeps the loop busy that it shares with the door."""
 
 
@@ -87,12 +87,11 @@ async def test_a_client_may_come_without_a_certificate() -> None:
 async def test_a_foreign_certificate_is_refused_by_tls() -> None:
     """With an alert that says why, and a reason in the report."""
     async with web_house() as house:
-        with pytest.raises(ssl.SSLError, match="(?i)alert"):
-            reader, writer = await asyncio.open_connection(
-                LOOPBACK, house.port, ssl=careless_context(stranger().issue("x")), server_hostname="localhost"
-            )
-            writer.write(GET)
+        context = careless_context(stranger().issue("x"))
+        reader, writer = await asyncio.open_connection(LOOPBACK, house.port, ssl=context, server_hostname="localhost")
+        with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
             await reader.readexactly(1)
+        writer.close()
         await until(lambda: house.refused)
 
         assert [Refused.CERTIFICATE_UNTRUSTED] == house.refused

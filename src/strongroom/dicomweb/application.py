@@ -143,7 +143,7 @@ class _Application:
         except AccessDenied as error:
             raise _unauthorized() from error
         admitted = caller.get("admitted")
-        if admitted is not None and not admitted(session.name):
+        if admitted is not None and not admitted(f"{session.kind} {session.name}"):
             session.close()
             raise HttpProblem(503, "Too many connections of this caller; try again later.", {"Retry-After": "10"})
         return session

@@ -15,7 +15,14 @@ from strongroom.archive import FileDeposit
 from strongroom.dicom import uid
 from strongroom.dicomweb.media_type import parse
 from strongroom.dicomweb.problems import HttpProblem
-from strongroom.dicomweb.store_results import CANNOT_UNDERSTAND, Failed, Result, reason_of, result_of
+from strongroom.dicomweb.store_results import (
+    CANNOT_UNDERSTAND,
+    PROCESSING_FAILURE,
+    Failed,
+    Result,
+    reason_of,
+    result_of,
+)
 from strongroom.errors import StrongroomError
 
 if TYPE_CHECKING:
@@ -55,19 +62,39 @@ class Window:
         self._running: set[asyncio.Task[None]] = set()
         self._results: list[Result | BaseException | None] = []
 
-    def add(self, result: Result) -> None:
-        """Note what became of something without waiting."""
-        self._results.append(result)
+    def slot(self) -> int:
+        """Keep a place in the order of the results for what will be known later."""
+        self._results.append(None)
+        return len(self._results) - 1
 
-    async def settle(self, deposit: Deposit | FileDeposit, *, stated: tuple[str, str] = ("", "")) -> None:
+    def add(self, result: Result, slot: int | None = None) -> None:
+        """Note what became of something, without waiting."""
+        self._results[self.slot() if slot is None else slot] = result
+
+    def deposit(self, transfer_syntax_uid: str) -> Deposit:
+        """Begin an instance that does not come as a file; raises AccessDenied."""
+        return self.session.deposit(
+            sop_class_uid="",
+            sop_instance_uid="",
+            transfer_syntax_uid=transfer_syntax_uid,
+            study_instance_uid=self.study_instance_uid,
+            sop_classes=self.sop_classes,
+        )
+
+    async def settle(
+        self, deposit: Deposit | FileDeposit, *, stated: tuple[str, str] = ("", ""), slot: int | None = None
+    ) -> None:
         """
         Finish *deposit* beside everything else, as soon as there is room.
 
         *stated*: the SOP class and instance it is named by when its data set cannot be read.
         """
-        await self._free.acquire()
-        number = len(self._results)
-        self._results.append(None)
+        try:
+            await self._free.acquire()
+        except asyncio.CancelledError:
+            await deposit.abandon("interrupted")
+            raise
+        number = self.slot() if slot is None else slot
         task = asyncio.create_task(self._run(number, self._finish(deposit, stated)))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -80,8 +107,7 @@ class Window:
         for result in self._results:
             if isinstance(result, BaseException):
                 raise result
-            assert result is not None
-            settled.append(result)
+            settled.append(Failed(PROCESSING_FAILURE) if result is None else result)
         return settled
 
     async def _run(self, number: int, finishing: Coroutine[None, None, Result]) -> None:

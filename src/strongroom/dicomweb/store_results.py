@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CANNOT_UNDERSTAND",
     "OUT_OF_RESOURCES",
+    "PROCESSING_FAILURE",
     "REASONS",
     "Failed",
     "Result",
@@ -123,7 +124,9 @@ def response_module(results: Iterable[Result], base_url: str) -> dict[str, JsonE
             series = f"{study}/series/{quote(result.series_instance_uid, safe='')}"
             instance = f"{series}/instances/{quote(result.sop_instance_uid, safe='')}"
             studies.add(study)
-            stored.append({**_reference(result), "00081190": {"vr": "UR", "Value": [instance]}})
+            item = _reference(result)
+            item["00081190"] = {"vr": "UR", "Value": [instance]}
+            stored.append(item)
             continue
         reason: JsonElement = {"vr": "US", "Value": [result.reason]}
         if _UID.fullmatch(result.sop_class_uid) and _UID.fullmatch(result.sop_instance_uid):

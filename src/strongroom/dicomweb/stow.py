@@ -16,10 +16,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from strongroom.dicom import json as dicom_json
+from strongroom.dicom.xml import to_xml
+from strongroom.dicomweb import negotiation
 from strongroom.dicomweb.incoming import Files, Taker, Window
 from strongroom.dicomweb.media_type import MediaType, parse
 from strongroom.dicomweb.multipart import Limits, Multipart, PartBegan, PartData, PartEnded, boundary_of
+from strongroom.dicomweb.negotiation import Form
 from strongroom.dicomweb.problems import HttpProblem
+from strongroom.dicomweb.store_metadata import Described
 from strongroom.dicomweb.store_results import response_module, status_of
 from strongroom.errors import AccessDenied
 
@@ -32,6 +36,8 @@ __all__ = ["store"]
 
 _DICOM: Final = "application/dicom"
 _JSON: Final = "application/dicom+json"
+_XML: Final = "application/dicom+xml"
+_ANSWERS: Final = tuple(map(Form, (_JSON, _XML, "application/json")))
 _MULTIPART: Final = "multipart/related"
 _CLOSE: Final = {"Connection": "close"}
 """Of an answer to a body that was not read to its end."""
@@ -42,9 +48,10 @@ async def store(call: Call) -> Response:
     if not call.session.may("deposit"):  # rule 1
         await call.session.refused(["deposit"])
         raise AccessDenied("action-not-granted")
+    form = negotiation.parse(call.request.headers.getlist("accept"), call.query).choose(_ANSWERS)[1].media_type
     media_type, length = _described(call)
     window = Window(call.session, call.params.get("study", ""))
-    taker = _taker(window, media_type)
+    taker = _taker(call, window, media_type)
     broken: HttpProblem | None = None
     try:
         if media_type.essence == _MULTIPART:
@@ -67,7 +74,8 @@ async def store(call: Call) -> Response:
     elif status == 409 and broken is not None:
         status = broken.status
     module = response_module(results, call.settings.base_url)
-    return Response(dicom_json.dumps(module), status, headers, media_type=_JSON)
+    body = "".join(to_xml(module)) if form == _XML else dicom_json.dumps(module)
+    return Response(body, status, headers, media_type=form)
 
 
 def _described(call: Call) -> tuple[MediaType, int | None]:
@@ -84,12 +92,14 @@ def _described(call: Call) -> tuple[MediaType, int | None]:
     return parse(headers.get("content-type", "")), size
 
 
-def _taker(window: Window, media_type: MediaType) -> Taker:
+def _taker(call: Call, window: Window, media_type: MediaType) -> Taker:
     """Who takes the parts of a body of this kind (PS3.18 §10.5.1.4)."""
     inner = media_type.parameters.get("type", "").lower() if media_type.essence == _MULTIPART else media_type.essence
     if inner in ("", _DICOM):
         return Files(window)
-    raise HttpProblem(415, f"Bodies of {_DICOM} are taken, alone or as parts.", _CLOSE)
+    if inner == _JSON:
+        return Described(window, call)
+    raise HttpProblem(415, f"Bodies of {_DICOM} or {_JSON} are taken, alone or as parts.", _CLOSE)
 
 
 async def _pieces(request: Request, most: int) -> AsyncIterator[bytes]:
