@@ -66,8 +66,6 @@ class Surroundings:
     """What TLS decrypts into; parsed at once, so never in use between two calls."""
     scope: Callable[[WebProtocol], dict[str, Any]]
     """The part of an ASGI scope that says who is there."""
-    failed: Callable[[WebProtocol], float]
-    """Counts a failed sign-in; returns how long its answer waits."""
     refused: Callable[[WebProtocol, Refused], None]
     """Told of a stranger's request that was ended before the application saw it, or while it came."""
 
@@ -277,10 +275,6 @@ class WebProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     # ------------------------------------------------------------------------------------------ answering
-    def failed(self) -> float:
-        """Count a failed sign-in; returns the seconds its answer has to wait."""
-        return self._around.failed(self)
-
     def on_response_complete(self) -> None:
         """Wait for the next request, or end the connection."""
         if self.transport.is_closing():
