@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -50,6 +51,7 @@ def to_json(
     *,
     bulk_threshold: int = 1024,
     declare_utf_8: bool = True,
+    elided: AbstractSet[int] = frozenset(),
     limits: Limits = DEFAULT,
 ) -> dict[str, JsonElement]:
     """
@@ -57,11 +59,12 @@ def to_json(
 
     Binary values longer than *bulk_threshold*, text and numbers above 64 KiB, and pixel data become
     `{"vr": ..., "BulkDataURI": "00880200/0/7FE00010"}`: the tags on the way to it, item numbers from 0. Specific
-    Character Set says ISO_IR 192, which JSON text is, unless *declare_utf_8* is False. Raises DataSetError.
+    Character Set says ISO_IR 192, which JSON text is, unless *declare_utf_8* is False. *elided* is that of a
+    `Skeleton`, whose `data` may be given as well. Raises DataSetError.
     """
     syntax = _syntax(transfer_syntax_uid)
     scope = Scope(explicit=syntax.explicit, little_endian=syntax.little_endian)
-    reader = Reader(head, bulk_threshold=bulk_threshold, declare_utf_8=declare_utf_8, limits=limits)
+    reader = Reader(head, bulk_threshold=bulk_threshold, declare_utf_8=declare_utf_8, elided=elided, limits=limits)
     reader.data_set(0, len(head), scope)
     return scope.elements
 
