@@ -50,6 +50,8 @@ class FailingMedium:
         self.disk = DiskMedium(root)
         self.broken: tuple[str, ...] = ()
         self.suspect = False
+        self.bytes_read = 0
+        """Bytes that were read from packs."""
 
     def fail(self, *names: str) -> None:
         """Let writes and flushes fail for files whose name begins with one of *names*."""
@@ -78,6 +80,11 @@ class _FailingFile:
     def __init__(self, medium: FailingMedium, file: Any) -> None:
         self._medium = medium
         self._file = file
+
+    def pread(self, length: int, offset: int) -> bytes:
+        if self._file.name.startswith("vault/"):
+            self._medium.bytes_read += length
+        return bytes(self._file.pread(length, offset))
 
     def pwrite(self, buffers: Sequence[Any], offset: int) -> int:
         self._medium.check(self._file.name)
@@ -201,10 +208,10 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def opened(home: Path) -> AsyncIterator[World]:
+async def opened(home: Path, *, pack_mebibytes: int = 4) -> AsyncIterator[World]:
     """Open the archive in *home*, made when absent."""
     if not home.exists():  # noqa: ASYNC240 -- a test has nothing else to do
-        new_home(home)
+        new_home(home, pack_mebibytes=pack_mebibytes)
     medium = FailingMedium(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assembly, "DiskMedium", lambda _root: medium)

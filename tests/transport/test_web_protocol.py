@@ -157,7 +157,7 @@ async def test_a_refused_method_is_told_the_known_ones() -> None:
 
 @aio
 async def test_trailers_do_not_become_fields_of_the_head() -> None:
-    """uvicorn adds them to the list the application decides by; here they are dropped."""
+    """Uvicorn adds them to the list the application decides by; here they are dropped."""
     request = POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nAuthorization: Bearer x\r\nHost: evil\r\n\r\n"
     async with web_house() as house:
         reader, writer = await house.connect()

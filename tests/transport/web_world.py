@@ -23,7 +23,7 @@ QUICK = Limits(
     grace_seconds=0.3,
     idle_seconds=1.0,
     stall_seconds=0.4,
-    linger_seconds=0.2,
+    linger_seconds=0.05,
     tick_seconds=0.02,
 )
 NO_DELAY = Quota(first_delay_seconds=0.0, longest_delay_seconds=0.0, knocking_per_address=32)
@@ -160,11 +160,11 @@ class WebHouse:
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """Everything until the other side hangs up."""
-    received = b""
+    received = bytearray()
     with contextlib.suppress(OSError):
         while piece := await reader.read(65_536):
             received += piece
-    return received
+    return bytes(received)
 
 
 async def answer(reader: asyncio.StreamReader) -> Answer:

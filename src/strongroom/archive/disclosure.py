@@ -1,24 +1,37 @@
 """
 Bytes going out: nothing leaves before a durable record says who gets what (I5, I10).
 
-Use: `async with disclosure:` writes one "begin transferring" record per patient and only then lets `open` read; on the
-way out one "transferred" record per patient says what was sent and what failed. Only the segments that cover the
-wanted range are opened.
+Use: `async with disclosure:` writes one "begin transferring" record per patient and only then lets anything be read; on
+the way out one "transferred" record per patient says what was sent and what failed. A view (`Session.view`) is
+recorded by one "accessed" record per patient in front of it, and has no end. Only the segments that cover the wanted
+range are opened.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Self, final
 
 from strongroom.archive import recording
-from strongroom.archive.acts import Note
+from strongroom.archive.acts import Change, Note
 from strongroom.archive.blobs import open_blob, place
+from strongroom.archive.extract import frames_of_record
+from strongroom.archive.metadata import texts
+from strongroom.archive.record import Record
+from strongroom.catalogue import extracts
+from strongroom.dicom.frames import FrameIndex
+from strongroom.dicom.inflate import Inflater
+from strongroom.dicom.locate import Locator
+from strongroom.dicom.uid import transfer_syntax
 from strongroom.errors import LocalProtocolError
+from strongroom.ground.seal import Slot, associated_data, open_small, seal_small
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Generator, Sequence
     from types import TracebackType
 
     from strongroom.access.policy import Actor
@@ -29,6 +42,12 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 1024 * 1024
 """Sealed bytes read and opened at a time; one more such piece is prepared while the last is being sent."""
+TEXTS_AT_ONCE = 256
+"""Metadata of so many instances is read at a time..."""
+TEXT_BYTES_AT_ONCE = 1024 * 1024
+"""... and what comes after so many bytes of it waits for the next time."""
+METADATA_FORM = b"metadata 1"
+"""Counted up when the text of metadata changes for what is stored already: entity tags change with it."""
 
 
 @final
@@ -50,8 +69,17 @@ class Instance:
 class Disclosure:
     """What one session may take out by one request; closed until entered."""
 
-    def __init__(self, core: Core, actor: Actor, recipient: Recipient, rows: Sequence[InstanceRow]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        actor: Actor,
+        recipient: Recipient,
+        rows: Sequence[InstanceRow],
+        *,
+        is_view: bool = False,
+    ) -> None:
         self._core = core
+        self._is_view = is_view
         self._actor = actor
         self._recipient = recipient
         self._rows = rows
@@ -73,7 +101,9 @@ class Disclosure:
         )
 
     async def __aenter__(self) -> Self:
-        if self._rows:
+        if self._is_view:
+            await self.unchanged()
+        elif self._rows:
             messages = recording.begin_transfer(self._core.parts, self._actor, self._recipient, self._rows, self._act)
             await self._core.committer.submit(Note(messages))
         self._open = True
@@ -83,7 +113,7 @@ class Disclosure:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open = False
-        if not self._rows:
+        if self._is_view or not self._rows:
             return
         parts, unsent = self._core.parts, [row for number, row in enumerate(self._rows) if number not in self._sent]
         messages = recording.transferred(
@@ -102,17 +132,115 @@ class Disclosure:
         """*instance* did not arrive; *reason* is a short code of ours."""
         self._failed[instance.number] = reason
 
+    @cached_property
+    def etag(self) -> str:
+        """
+        A strong entity tag (RFC 9110 §8.8.3), quoted: other content, or other instances inside the scope, have another.
+
+        It tells nothing about the content: ids of blobs are random.
+        """
+        digest = hashlib.sha256(METADATA_FORM)
+        for row in self._rows:
+            digest.update(row.blob_id)
+            digest.update(row.digest)
+        return f'"{digest.hexdigest()[:40]}"'
+
+    async def unchanged(self) -> None:
+        """Record that the caller was told it has what there is (304): an access like any other."""
+        if self._rows:
+            messages = recording.accessed(self._core.parts, self._actor, self._rows)
+            await self._core.committer.submit(Note(messages))
+
+    async def metadata(self, instance: Instance) -> bytes:
+        """
+        Return the DICOM JSON object of *instance* as text; a `BulkDataURI` in it is a path that `bulk` takes.
+
+        Raises IntegrityError.
+        """
+        self._must_be_open()
+        return await asyncio.to_thread(lambda: next(texts(self._core.parts, (self._row(instance),))))
+
+    async def all_metadata(self) -> AsyncIterator[bytes]:
+        """Yield the object of each instance, in the order of `instances`; raises IntegrityError."""
+        self._must_be_open()
+        coming = texts(self._core.parts, self._rows)
+        try:
+            while page := await asyncio.to_thread(_page, coming):
+                for text in page:
+                    yield text
+        finally:
+            coming.close()
+
+    async def frames(self, instance: Instance) -> FrameIndex:
+        """
+        Return where the frames of *instance* lie, for `open` with a range.
+
+        Raises NotFound when it has no Pixel Data, DataSetError when its frames cannot be told apart.
+        """
+        self._must_be_open()
+        row = self._row(instance)
+        index, encoded = await asyncio.to_thread(self._find_frames, row)
+        if encoded is not None:
+            parts = self._core.parts
+            ad = associated_data(row.blob_id, row.key_id, Slot.FRAMES)
+            sealed = seal_small(parts.keyring.get(row.key_id).secret, encoded, ad, randomness=parts.entropy)
+            await self._core.committer.submit(
+                Change(lambda connection: extracts.put_frames(connection, row.id, sealed), ())
+            )
+        return index
+
+    def _find_frames(self, row: InstanceRow) -> tuple[FrameIndex, bytes | None]:
+        """The index that is kept, or a new one, and its bytes if they are to be kept."""
+        parts = self._core.parts
+        with parts.database.reader() as connection:
+            sealed = extracts.find_frames(connection, row.id)
+        if sealed is None:
+            return frames_of_record(parts, row)
+        ad = associated_data(row.blob_id, row.key_id, Slot.FRAMES)
+        return FrameIndex.decode(open_small(parts.keyring.get(row.key_id).secret, sealed, ad)), None
+
+    async def bulk(self, instance: Instance, path: str) -> tuple[int, int, str]:
+        """
+        Return first byte, the byte behind the last, and VR of the value that a `BulkDataURI` names, for `open`.
+
+        Of encapsulated Pixel Data it is all of it, headers of the items included. Raises NotFound when there is none.
+        """
+        self._must_be_open()
+        row = self._row(instance)
+
+        def find() -> tuple[int, int, str]:
+            locator = Locator(row.transfer_syntax_uid, path, limits=self._core.parts.header_limits)
+            Record(self._core.parts, row).walk(locator, until="found")
+            found = locator.found
+            if found is None:
+                locator.finish()
+            return found.offset, found.offset + found.length, found.vr
+
+        return await asyncio.to_thread(find)
+
+    def _row(self, instance: Instance) -> InstanceRow:
+        return self._rows[instance.number]
+
+    def _must_be_open(self) -> None:
+        if not self._open:
+            raise LocalProtocolError("a disclosure is read inside `async with` only: the record comes first")
+
     async def open(self, instance: Instance, first: int = 0, last: int | None = None) -> AsyncIterator[memoryview]:
         """
         Yield the data-set bytes first..last (exclusive; the whole when not given) of *instance*, opened and
         authenticated.
 
-        Raises IntegrityError when what the medium returns is not what was sealed: nothing of a changed segment is
-        yielded.
+        The whole is as it was received; a range is one of the inflated data set where that one is deflated. Raises
+        IntegrityError when what the medium returns is not what was sealed: nothing of a changed segment is yielded.
         """
-        if not self._open:
-            raise LocalProtocolError("a disclosure is read inside `async with` only: the record comes first")
-        row = self._rows[instance.number]
+        self._must_be_open()
+        row = self._row(instance)
+        if last is not None or first:
+            syntax = transfer_syntax(row.transfer_syntax_uid)
+            if syntax is not None and syntax.deflated:
+                async for piece in self._inflated(instance, first, last):
+                    yield piece
+                return
         opener = await asyncio.to_thread(open_blob, self._core.parts, row)
         covers = opener.windows(first, last, window=READ_AHEAD)
         upcoming: asyncio.Task[memoryview] | None = self._piece(row, opener, next(covers))
@@ -133,3 +261,27 @@ class Disclosure:
         return asyncio.create_task(
             asyncio.to_thread(lambda: opener.open(vault.read(place(row), cover.sealed_start, cover.sealed_stop), cover))
         )
+
+    async def _inflated(self, instance: Instance, first: int, last: int | None) -> AsyncIterator[memoryview]:
+        """Yield a range of a deflated data set as it is inflated, from its beginning to where the range ends."""
+        inflater = Inflater(self._core.parts.header_limits)
+        at = 0
+        async for sealed in self.open(instance):
+            for inflated in inflater.feed(sealed):
+                start, stop = max(first - at, 0), len(inflated) if last is None else min(last - at, len(inflated))
+                at += len(inflated)
+                if start < stop:
+                    yield memoryview(inflated)[start:stop]
+                if last is not None and at >= last:
+                    return
+
+
+def _page(coming: Generator[bytes]) -> list[bytes]:
+    page: list[bytes] = []
+    length = 0
+    for text in islice(coming, TEXTS_AT_ONCE):
+        page.append(text)
+        length += len(text)
+        if length >= TEXT_BYTES_AT_ONCE:
+            break
+    return page

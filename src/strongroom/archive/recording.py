@@ -132,6 +132,13 @@ def transferred(
     ]
 
 
+def accessed(parts: Parts, actor: Actor, rows: Iterable[InstanceRow]) -> list[AuditMessage]:
+    """One record per patient of what somebody looks at, durable before the first byte leaves (I5)."""
+    return [
+        parts.reporter.accessed(parts.clock(), party(actor), patient, studies) for patient, studies in _by_patient(rows)
+    ]
+
+
 def query(parts: Parts, actor: Actor, asked: Query, matches: int, *, exact: bool) -> AuditMessage:
     """A search with its keys and the number of answers."""
     identifier = dicom_json.dumps(dict(asked.keys))

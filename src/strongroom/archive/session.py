@@ -134,6 +134,18 @@ class Session:
         rows = await asyncio.to_thread(self._rows, target, scope)
         return Disclosure(self._core, self._actor, recipient, rows)
 
+    async def view(self, target: Target) -> Disclosure:
+        """
+        Name what *target* holds for this session and prepare to show it to the caller: metadata, frames, bulk data.
+
+        Whoever may retrieve may view. An empty disclosure means what it means for `retrieve`. Raises AccessDenied.
+        """
+        may_retrieve = not isinstance(decide(self._actor, Action.RETRIEVE, ARCHIVE), Refusal)
+        scope = await self._scope(Action.RETRIEVE if may_retrieve else Action.VIEW)
+        recipient = Recipient(self._actor.name, self._actor.ae_title, self._actor.address)
+        rows = await asyncio.to_thread(self._rows, target, scope)
+        return Disclosure(self._core, self._actor, recipient, rows, is_view=True)
+
     async def destination(self, ae_title: str) -> MoveDestination:
         """
         The enrolled device that *ae_title* names, if this session may send to it; raises NotFound otherwise (C37).

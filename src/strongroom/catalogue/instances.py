@@ -178,14 +178,20 @@ def counts(reader: apsw.Connection) -> Counts:
     return Counts(*row)
 
 
-def put_fragment(connection: apsw.Connection, instance_id: int, sealed: bytes) -> None:
-    """Keep the sealed metadata of an instance, in place of an older one."""
+def put_fragment(connection: apsw.Connection, instance_id: int, sealed: bytes) -> bool:
+    """Keep the sealed metadata of an instance, in place of an older one; False when there is no such instance."""
+    connection.execute(
+        "INSERT OR IGNORE INTO merge_due (series) SELECT series FROM instance WHERE id = ?", (instance_id,)
+    )
+    if not select(connection, "SELECT 1 FROM instance WHERE id = ?", (instance_id,)):
+        return False
     connection.execute(
         "INSERT INTO fragment (instance, sealed) VALUES (?, ?)"
         " ON CONFLICT (instance) DO UPDATE SET sealed = excluded.sealed",
         (instance_id, sealed),
     )
     connection.execute("DELETE FROM fragment_due WHERE instance = ?", (instance_id,))
+    return True
 
 
 def without_fragment(reader: apsw.Connection, limit: int) -> list[InstanceRow]:

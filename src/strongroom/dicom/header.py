@@ -8,8 +8,9 @@ bytes when asked for.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, final
 
 from strongroom.dicom import charset
@@ -107,6 +108,20 @@ class Elements(Mapping[int, RawElement]):
             return "SS" if (self.value(_PIXEL_REPRESENTATION) or b"")[:1] == b"\1" else "US"
         return vr
 
+    @property
+    def captured(self) -> int:
+        """Bytes that are held."""
+        return sum(len(kept) for _, kept in self._stretches)
+
+    def place(self, tag: int) -> Located | None:
+        """Return where the value of an element lies, captured or not; None when it is absent."""
+        mark = self._where.get(tag)
+        return None if mark is None else Located(self._vr(mark), mark[2], mark[3])
+
+    def behind(self, offset: int) -> bool:
+        """Whether an element other than Pixel Data has its value behind *offset*."""
+        return any(mark[2] > offset and tag not in PIXEL_DATA_TAGS for tag, mark in self._where.items())
+
     def __getitem__(self, tag: int) -> RawElement:
         value = self.value(tag)
         if value is None:
@@ -146,6 +161,8 @@ class Header:
     """Top-level elements that do not stand in ascending order."""
     duplicates: int
     """Top-level elements that stand twice; the last one counts. One that identifies the instance is refused."""
+    fragments: array[int] = field(default_factory=lambda: array("Q"))
+    """Offset and length of each fragment of Pixel Data, in turn (see Walker.fragments); empty when it is native."""
 
     @property
     def character_set(self) -> tuple[str, ...]:
@@ -191,6 +208,11 @@ class _Capture:
         self._resume = 0  # the next stretch begins with a value at this offset or behind it
         self._pixel_data_passed = False
         self.whole_head = True
+
+    @property
+    def past_head(self) -> bool:
+        """Whether Pixel Data has begun and nothing behind it is being kept."""
+        return self._pixel_data_passed and not self._open
 
     def take(self, view: bytes | memoryview, base: int, marks: list[Mark], pixel_data: int | None) -> None:
         """Keep what is wanted of the bytes at offset *base*, in which *marks* began."""
@@ -311,6 +333,16 @@ class HeaderReader:
             for start in range(0, size, self._piece):
                 self._walk(view[start : start + self._piece])
 
+    @property
+    def coming(self) -> int:
+        """Bytes of Pixel Data that have not come yet and need not: `pass_over` does without them."""
+        return self._walker.coming if self._inflater is None and self._capture.past_head else 0
+
+    def pass_over(self, count: int) -> None:
+        """Go on *count* bytes ahead inside Pixel Data, as if they had been fed."""
+        self._walker.pass_over(count)
+        self._length += count
+
     def finish(self) -> Header:
         """Return the header; raise DataSetError when the data set is not structurally whole (I4)."""
         if self._inflater is not None:
@@ -340,6 +372,7 @@ class HeaderReader:
             pixel_data_offset=self._walker.pixel_data_offset,
             disorder=self._disorder,
             duplicates=self._duplicates,
+            fragments=self._walker.fragments,
         )
 
     def _check_doubtful(self, stretches: Sequence[tuple[int, bytes | bytearray]]) -> None:

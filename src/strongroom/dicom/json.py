@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,7 @@ __all__ = [
     "decode_dataset",
     "dumps",
     "element_to_json",
+    "encode_around",
     "encode_dataset",
     "loads",
     "loads_trusted",
@@ -49,6 +51,7 @@ def to_json(
     *,
     bulk_threshold: int = 1024,
     declare_utf_8: bool = True,
+    elided: AbstractSet[int] = frozenset(),
     limits: Limits = DEFAULT,
 ) -> dict[str, JsonElement]:
     """
@@ -56,11 +59,12 @@ def to_json(
 
     Binary values longer than *bulk_threshold*, text and numbers above 64 KiB, and pixel data become
     `{"vr": ..., "BulkDataURI": "00880200/0/7FE00010"}`: the tags on the way to it, item numbers from 0. Specific
-    Character Set says ISO_IR 192, which JSON text is, unless *declare_utf_8* is False. Raises DataSetError.
+    Character Set says ISO_IR 192, which JSON text is, unless *declare_utf_8* is False. *elided* is that of a
+    `Skeleton`, whose `data` may be given as well. Raises DataSetError.
     """
     syntax = _syntax(transfer_syntax_uid)
     scope = Scope(explicit=syntax.explicit, little_endian=syntax.little_endian)
-    reader = Reader(head, bulk_threshold=bulk_threshold, declare_utf_8=declare_utf_8, limits=limits)
+    reader = Reader(head, bulk_threshold=bulk_threshold, declare_utf_8=declare_utf_8, elided=elided, limits=limits)
     reader.data_set(0, len(head), scope)
     return scope.elements
 
@@ -142,6 +146,23 @@ def encode_dataset(
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = deflater.compress(encoded) + deflater.flush()
     return deflated + b"\0" if len(deflated) & 1 else deflated
+
+
+def encode_around(elements: dict[str, JsonElement], tag: int, character_set: str = "ISO_IR 192") -> tuple[bytes, bytes]:
+    """
+    Encode what stands in front of an element and what stands behind it, Explicit VR Little Endian.
+
+    For a value that is too long to go through JSON: whoever has it writes it in between. Otherwise as
+    `encode_dataset`; *tag* stands behind the Specific Character Set, and an element of that tag is left out.
+    """
+    key = f"{tag:08X}"
+    terms = tuple(character_set.split("\\"))
+    writer = Writer(explicit=True, little_endian=True, character_sets=terms)
+    before = writer.data_set({one: elements[one] for one in elements if one < _CHARACTER_SET_KEY})
+    between = writer.data_set({one: elements[one] for one in elements if _CHARACTER_SET_KEY < one < key})
+    behind = writer.data_set({one: elements[one] for one in elements if one > key})
+    declared = writer.extended or _CHARACTER_SET_KEY in elements
+    return before + (writer.character_set(terms) if declared else b"") + between, behind
 
 
 def dumps(elements: object) -> bytes:

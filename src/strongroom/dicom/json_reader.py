@@ -7,6 +7,7 @@ Any bytes give a dict or DataSetError; depth, elements and lengths are checked b
 from __future__ import annotations
 
 import struct
+from collections.abc import Set as AbstractSet
 from typing import Final, final
 
 from strongroom.dicom import charset
@@ -76,10 +77,11 @@ class Reader:
     Read one data set; take a new one for each, because it counts the elements.
 
     *bulk_threshold*: binary values longer than this become a BulkDataURI, None keeps every one inline. *declare_utf_8*:
-    say ISO_IR 192 in place of the Specific Character Set read, because that is what the text now is.
+    say ISO_IR 192 in place of the Specific Character Set read, because that is what the text now is. *elided*: where in
+    the data set values begin that were left out (see `skeleton`); they are bulk data.
     """
 
-    __slots__ = ("_bulk_threshold", "_data", "_declare_utf_8", "_limits", "_pending", "_remaining")
+    __slots__ = ("_bulk_threshold", "_data", "_declare_utf_8", "_elided", "_limits", "_pending", "_remaining")
 
     def __init__(
         self,
@@ -87,9 +89,11 @@ class Reader:
         *,
         bulk_threshold: int | None = None,
         declare_utf_8: bool = False,
+        elided: AbstractSet[int] = frozenset(),
         limits: Limits = DEFAULT,
     ) -> None:
         self._data = data
+        self._elided = elided
         self._bulk_threshold = bulk_threshold
         self._declare_utf_8 = declare_utf_8
         self._limits = limits
@@ -173,6 +177,8 @@ class Reader:
 
     def element(self, tag: int, vr: str, at: int, end: int, scope: Scope) -> JsonElement:
         """Read the value between *at* and *end*."""
+        if at in self._elided:
+            return {"vr": vr, "BulkDataURI": f"{scope.path}{tag:08X}"}
         if vr == "UN" and scope.explicit:
             found = self._unknown(tag, at, end, scope)
             if found is not None:

@@ -12,6 +12,7 @@ What it found is given as marks: plain tuples, because one is made for every ele
 
 from __future__ import annotations
 
+from array import array
 from struct import Struct
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, final
 
@@ -26,6 +27,7 @@ __all__ = [
     "ITEM",
     "ITEM_DELIMITATION",
     "LONG_VRS",
+    "MAX_FRAGMENTS",
     "PIXEL_DATA_TAGS",
     "SEQUENCE_DELIMITATION",
     "SHORT_VRS",
@@ -42,6 +44,8 @@ UNDEFINED: Final = 0xFFFFFFFF
 ITEM: Final = 0xFFFEE000
 ITEM_DELIMITATION: Final = 0xFFFEE00D
 SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
+MAX_FRAGMENTS: Final = 262_144
+"""Fragments of Pixel Data whose places are noted: the most frames an object may have, and its offset table."""
 PIXEL_DATA_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and plain Pixel Data: one of them at most stands in a data set (PS3.3 C.7.6.3)."""
 
@@ -58,6 +62,7 @@ _DELIMITER_GROUP: Final = 0xFFFE
 _BEFORE_DATA_SET: Final = 0x0002FFFF  # groups 0000 and 0002 belong to the message and to the file (PS3.5 §7.1)
 _NOTHING_YET: Final = -1
 _ENDLESS: Final = 1 << 62
+_WIDE_HEADER: Final = 12  # bytes of an element header
 _BRIDGE: Final = 64  # bytes joined to a header cut by the end of a fragment; anything from 12 up is right
 # Written in place of a VR by programs that did not know one; DCMTK too reads them with a length of 16 bits.
 _NO_VR: Final = (b"??", b"--", b"  ", b"\0\0")
@@ -145,6 +150,7 @@ class Walker:
         "count",
         "depth",
         "disorder",
+        "fragments",
         "offset",
         "pixel_data_offset",
     )
@@ -172,6 +178,10 @@ class Walker:
         """Top-level elements whose tag is not greater than the one in front of it (PS3.5 §7.1 wants them ascending)."""
         self.pixel_data_offset: int | None = None
         """Where the header of the first top-level Pixel Data element begins."""
+        self.fragments = array("Q")
+        """
+        Offset and length of each fragment of that element, its Basic Offset Table first; MAX_FRAGMENTS + 1 at most.
+        """
 
     def feed(self, view: bytes | memoryview) -> list[Mark]:
         """
@@ -191,6 +201,18 @@ class Walker:
             self._fault = fault
             raise
         return marks
+
+    @property
+    def coming(self) -> int:
+        """Bytes of the present value that have not come yet: `pass_over` does without them."""
+        return self._skip
+
+    def pass_over(self, count: int) -> None:
+        """Go on *count* bytes ahead inside the present value, as if they had been fed."""
+        if not 0 <= count <= self._skip or self.offset + count > self._limits.max_data_set_length:
+            raise StructureFault(f"a value has no {count} further bytes", self.offset)
+        self._skip -= count
+        self.offset += count
 
     def finish(self) -> list[Mark]:
         """Return the marks of what ends with the data set; raise DataSetError when the data set is not whole."""
@@ -374,6 +396,7 @@ class Walker:
         """Pass over the fragments of encapsulated Pixel Data (PS3.5 §A.4), up to the delimiter."""
         unpack = self._frame.codec.item.unpack_from
         room = len(buf) - 8
+        noted = self.fragments if self._is_first_pixel_data() else None
         while pos <= room:
             group, element, length = unpack(buf, pos)
             tag = group << 16 | element
@@ -386,8 +409,17 @@ class Walker:
             self.count += 1
             if self._nested:
                 marks.append((ITEM, None, base + pos + 8, length))
+            if noted is not None and len(noted) <= 2 * MAX_FRAGMENTS:
+                noted.append(base + pos + 8)
+                noted.append(length)
             pos += 8 + length
         return pos
+
+    def _is_first_pixel_data(self) -> bool:
+        """Whether the fragments being walked are those of the first top-level Pixel Data element."""
+        if len(self._stack) != 1 or self._opened is None or self.pixel_data_offset is None:
+            return False
+        return 0 < self._opened[2] - self.pixel_data_offset <= _WIDE_HEADER
 
     def _delimiter(self, tag: int, pos: int, base: int, marks: list[Mark]) -> int:
         """

@@ -17,7 +17,7 @@ from strongroom.errors import StrongroomError
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["BrokenOffError", "Pieces", "Streamed"]
+__all__ = ["BrokenOffError", "Pieces", "Streamed", "begun"]
 
 Pieces = AsyncGenerator[bytes | memoryview, None]
 
@@ -88,3 +88,18 @@ async def _until_gone(receive: Receive) -> None:
     """Return when the client has closed the connection; what it sends instead of waiting is of no interest."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def begun(source: Pieces) -> Pieces:
+    """Fetch the first piece now, while an error can still be answered as one; return all of them."""
+    first = await anext(source, None)
+
+    async def all_of() -> Pieces:
+        async with contextlib.aclosing(source):
+            if first is None:
+                return
+            yield first
+            async for piece in source:
+                yield piece
+
+    return all_of()

@@ -52,6 +52,8 @@ class Slot(IntEnum):
     LABEL = 1
     FRAGMENT = 2
     WRAPPING = 3  # of a Part 10 file: preamble and meta information, kept where it is worth keeping
+    FRAMES = 4  # where the frames of an image lie
+    MERGED = 5  # metadata fragments of a series, joined and compressed
 
 
 def associated_data(blob_id: bytes, key_id: bytes, slot: Slot) -> bytes:

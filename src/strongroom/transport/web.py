@@ -16,9 +16,9 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
     from strongroom.transport.ends import Refused
+
+AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
+"""Scope, receive, send, as ASGI has them; uvicorn's and Starlette's words for them are not the same types."""
 
 NAME: Final = "web"
 _LAST_SECONDS: Final = 1.0
@@ -54,7 +57,7 @@ class WebDoor:
 
     def __init__(
         self,
-        app: ASGI3Application,
+        app: AsgiApplication,
         *,
         rules: Rules = DEFAULT_RULES,
         refused: Callable[[Peer, Refused], None] = _nothing,
@@ -70,7 +73,7 @@ class WebDoor:
         self._raw = raw_buffer()
         self._state = ServerState()
         self._around = Surroundings(
-            config=_config(app),
+            config=_config(cast("ASGI3Application", app)),
             state=self._state,
             limits=rules.limits,
             buffer=memoryview(bytearray(RAW_SIZE)),
@@ -255,4 +258,4 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-__all__ = ["NAME", "WebDoor"]
+__all__ = ["NAME", "AsgiApplication", "WebDoor"]

@@ -1,0 +1,65 @@
+"""The plain bytes of one instance in its pack: by range, or from the front without what nobody wants to look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+from strongroom.archive.blobs import open_blob, place
+from strongroom.ground.seal import SEGMENT, WINDOW
+
+if TYPE_CHECKING:
+    from strongroom.archive.core import Parts
+    from strongroom.catalogue.instances import InstanceRow
+
+__all__ = ["Record", "Taker"]
+
+WORTH_A_JUMP: Final = 2 * SEGMENT
+"""Bytes of a value that are read rather than passed over: a read of its own costs as much."""
+
+
+class Taker(Protocol):
+    """Whoever walks a data set: HeaderReader, Skeleton, Locator."""
+
+    def feed(self, view: memoryview) -> None:
+        """Take the next bytes."""
+
+    @property
+    def coming(self) -> int:
+        """Bytes that have not come yet and need not."""
+
+    def pass_over(self, count: int) -> None:
+        """Go on without them."""
+
+
+@final
+class Record:
+    """One sealed blob, prepared for reading; raises IntegrityError as `open_blob` and `Opener.open` do."""
+
+    def __init__(self, parts: Parts, row: InstanceRow) -> None:
+        self._vault = parts.vault
+        self._place = place(row)
+        self._opener = open_blob(parts, row)
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Return the bytes *start* to *stop* of the data set as it was received."""
+        cover = self._opener.cover(start, stop)
+        return self._opener.open(self._vault.read(self._place, cover.sealed_start, cover.sealed_stop), cover)
+
+    def walk(self, taker: Taker, *, until: str = "") -> None:
+        """
+        Feed the data set to *taker* from the front, in windows that begin small and grow, until its attribute *until*
+        is set, or to the end.
+        """
+        at, length, window = 0, self._opener.plain_length, SEGMENT
+        while at < length and not (until and getattr(taker, until)):
+            cover = next(self._opener.windows(at, window=window))
+            piece = self._opener.open(self._vault.read(self._place, cover.sealed_start, cover.sealed_stop), cover)
+            taker.feed(piece)
+            at += len(piece)
+            ahead = min(taker.coming, length - at)
+            if ahead > WORTH_A_JUMP:
+                taker.pass_over(ahead)
+                at += ahead
+                window = SEGMENT
+            else:
+                window = min(2 * window, WINDOW)
