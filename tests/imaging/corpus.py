@@ -154,8 +154,10 @@ class Image:
         return [ranges[first:last] for first, last in zip(firsts, [*firsts[1:], len(ranges)], strict=True)]
 
     def frame(self, number: int) -> bytes:
-        """The stored bytes of one frame."""
-        return self.aligned(number, b"".join(self.data[first:last] for first, last in self.range_of(number)))
+        """The stored bytes of one frame; of big endian words with the padding, behind which the last byte stands."""
+        words = self.uid == "1.2.840.10008.1.2.2" and self.vr == "OW"
+        ranges = ((first, last + (last - first) % 2 * words) for first, last in self.range_of(number))
+        return self.aligned(number, b"".join(self.data[first:last] for first, last in ranges))
 
     async def read(self, first: int, last: int | None):
         """Its bytes, in pieces that end anywhere."""
