@@ -259,19 +259,13 @@ async def test_a_film_becomes_a_video(tmp_path: Path, modality: str | None, sop_
         ("image/jls; transfer-syntax=1.2.840.10008.1.2.4.81", "81", imagecodecs.jpegls_encode(PICTURE), "RGB"),
         ("image/jp2", "90", imagecodecs.jpeg2k_encode(PICTURE, level=0, reversible=True, codecformat="j2k"), "YBR_RCT"),
         ("image/jp2", "90", imagecodecs.jpeg2k_encode(PICTURE, level=0, reversible=True, codecformat="jp2"), "YBR_RCT"),
-        (
-            "image/jpeg",
-            "57",
-            imagecodecs.ljpeg_encode(PICTURE[..., 0].astype(np.uint16), bitspersample=12),
-            "MONOCHROME2",
-        ),
     ],
 )
 @aio
 async def test_frames_compressed_as_dicom_does_are_described(
     tmp_path: Path, kind: str, syntax: str, content: bytes, colour: str
 ) -> None:
-    """JPEG-LS, JPEG 2000 and lossless JPEG are kept; what the metadata leaves out is read from their headers."""
+    """JPEG-LS and JPEG 2000 are kept; what the metadata leaves out is read from their headers."""
     async with archive(tmp_path) as (world, pool):
         found = await read(world, await send(world, pool, metadata(), picture(content, kind)))
 
@@ -284,6 +278,27 @@ async def test_frames_compressed_as_dicom_does_are_described(
     assert (PICTURE if found.SamplesPerPixel == 3 else PICTURE[..., 0]).tobytes() == found.pixel_array.astype(
         np.uint8
     ).tobytes()
+
+
+@pytest.mark.parametrize(("predictor", "syntax"), [(1, "70"), (6, "57")])
+@aio
+async def test_a_lossless_jpeg_is_kept(tmp_path: Path, predictor: int, syntax: str) -> None:
+    """Its predictor tells which of the two transfer syntaxes it is in; no loss is claimed."""
+    content = bytearray(imagecodecs.ljpeg_encode(PICTURE[..., 0].astype(np.uint16), bitspersample=12))
+    scan = content.index(b"\xff\xda")
+    content[scan + 7] = predictor
+    async with archive(tmp_path) as (world, pool):
+        found = await read(world, await send(world, pool, metadata(), picture(bytes(content), "image/jpeg")))
+
+    (frame,) = generate_frames(found.PixelData, number_of_frames=1)
+    assert bytes(content) == frame[: len(content)]
+    assert (JPEG + syntax, 16, 12, 11) == (
+        found.file_meta.TransferSyntaxUID,
+        found.BitsAllocated,
+        found.BitsStored,
+        found.HighBit,
+    )
+    assert "LossyImageCompression" not in found
 
 
 ROWS = {"vr": "US", "Value": [13]}

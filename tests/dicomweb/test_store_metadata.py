@@ -16,6 +16,8 @@ import pytest
 from archive.world import CT, EVERYTHING, EXPLICIT, STUDY, World, aio, data_set, opened, returned, uid
 from dicomweb.asked import BOUNDARY, Part, ask, cut, failed, multipart, others, related, stored
 from strongroom.dicom.json import to_json
+from strongroom.dicom.xml import to_xml
+from strongroom.dicom.xml_reader import from_xml
 from strongroom.dicomweb.store_metadata import MAX_BULK_HELD, MAX_METADATA_LENGTH
 
 KIND = "application/dicom+json"
@@ -104,6 +106,45 @@ async def test_an_instance_without_bulk_data_needs_one_part(tmp_path: Path) -> N
 
 
 @aio
+async def test_metadata_may_be_xml(tmp_path: Path) -> None:
+    """A part with a Native DICOM Model for each instance, then the bulk data."""
+    parts = [
+        ("Content-Type: application/dicom+xml\r\n", "".join(to_xml(described(number, pixels=f"p{number}"))).encode())
+        for number in (1, 2)
+    ]
+    body = multipart(*parts, bulk("p2", PIXELS[::-1]), bulk("p1", PIXELS))
+    async with opened(tmp_path / "home") as world:
+        response = await ask(await world.device(), body, related("application/dicom+xml"))
+        found = await read(world)
+
+    assert (200, [uid(1), uid(2)]) == (response.status_code, stored(response))
+    assert (PIXELS, "Dö^Jörg", 16) == (found.PixelData, str(found.PatientName), found.Rows)
+
+
+@aio
+async def test_xml_with_an_entity_is_refused(tmp_path: Path) -> None:
+    """400, and no file of the machine is looked at (C35)."""
+    text = b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><NativeDicomModel>&a;</NativeDicomModel>'
+    async with opened(tmp_path / "home") as world:
+        response = await ask(await world.device(), text, "application/dicom+xml")
+
+    assert (400, "application/problem+json") == (response.status_code, response.media_type)
+
+
+@aio
+async def test_the_answer_is_xml_where_only_that_is_accepted(tmp_path: Path) -> None:
+    """The same module as a Native DICOM Model; what cannot be answered is 406 before anything is stored."""
+    body = json.dumps([described(pixels=None)]).encode()
+    async with opened(tmp_path / "home") as world:
+        session = await world.device()
+        refused = await ask(session, body, KIND, accept="text/html")
+        response = await ask(session, body, KIND, accept="application/dicom+xml")
+
+    assert (406, 200, "application/dicom+xml") == (refused.status_code, response.status_code, response.media_type)
+    assert uid(1) == from_xml(bytes(response.body))["00081199"]["Value"][0]["00081155"]["Value"][0]  # type: ignore[index] # the module
+
+
+@aio
 async def test_file_meta_information_in_the_metadata_is_left_out(tmp_path: Path) -> None:
     """Group 0002 belongs to a file, not to a data set."""
     body = multipart(
@@ -159,6 +200,7 @@ async def test_what_does_not_fit_fails_alone(tmp_path: Path) -> None:
         (b'[{"00100020": {"vr": "LO", "Value": ["\\ud800"]}}]', 400),
         (b" " * (MAX_METADATA_LENGTH + 1), 413),
         (b"[" + b"{}," * 10_000 + b"{}]", 413),
+        (b'[{"00100020": {"vr": "LO"}}, {"00100020": {"vr": "ZZ"}}]', 400),
     ],
     ids=[
         "empty",
@@ -173,6 +215,7 @@ async def test_what_does_not_fit_fails_alone(tmp_path: Path) -> None:
         "surrogate",
         "long",
         "many",
+        "second",
     ],
 )
 @aio
