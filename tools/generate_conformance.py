@@ -25,6 +25,7 @@ from strongroom.dicom.convert import can_convert
 from strongroom.dicom.dictionary import keyword_of
 from strongroom.dicom.model import COMPUTED_TAGS, TAGS, UNIQUE_TAGS, Level
 from strongroom.dimse import status
+from strongroom.imaging import syntaxes
 from strongroom.scp import contexts
 from strongroom.scp.status import TABLE
 from strongroom.transport import tls
@@ -119,17 +120,22 @@ def storage() -> str:
 def transfer_syntaxes() -> str:
     """What a data set may come and go in."""
     explicit, implicit = uid.EXPLICIT_VR_LITTLE_ENDIAN, uid.IMPLICIT_VR_LITTLE_ENDIAN
+    compressed = [target for target in syntaxes.PREFERRED if target not in syntaxes.NATIVE]
     rows = []
     for one in in_order(uid.TRANSFER_SYNTAXES):
         kind = uid.TRANSFER_SYNTAXES[one]
         others = [
             name
             for target, name in ((explicit, "explicit VR little endian"), (implicit, "implicit VR little endian"))
-            if target != one and can_convert(one, target)
+            if target != one and (can_convert(one, target) or syntaxes.can_convert(one, target))
         ]
+        if any(syntaxes.can_convert(one, target) for target in compressed if target != one):
+            others.append("compressed without loss (1)")
         form = "encapsulated" if kind.encapsulated else "deflated" if kind.deflated else "native"
         rows.append((kind.name, f"`{one}`", form, ", ".join(others) or "as stored only"))
-    return table(("transfer syntax", "UID", "form", "sent as stored, or converted to"), rows)
+    names = ", ".join(uid.TRANSFER_SYNTAXES[target].name for target in compressed)
+    made = table(("transfer syntax", "UID", "form", "sent as stored, or converted to"), rows)
+    return f"{made}\n\n(1) In this order, where the receiver takes nothing that is not compressed: {names}."
 
 
 def keys() -> str:

@@ -27,6 +27,7 @@ ENCODINGS = sorted(syntaxes.ENCODABLE)
 
 
 def decoded(image: Image, number: int) -> np.ndarray:
+    """One frame, by us."""
     return codecs.decode(image.pixels, image.frame(number))
 
 

@@ -29,6 +29,7 @@ VALUES = np.array([[-2048, 400, 450, 500, 600, 2047]], "<i2")
 
 
 def shown(pixels: PixelDescription, cells: np.ndarray = VALUES, window: Window | None = None) -> list[int]:
+    """The grey of a row of cells."""
     return to_grey(pixels, cells, window).ravel().tolist()
 
 
@@ -148,6 +149,7 @@ def test_a_table_of_bytes() -> None:
 
 
 def segmented(*words: int, count: int = 8) -> Lut:
+    """A segmented palette of these words."""
     return Lut(0, count, 16, np.array(words, "<u2").tobytes(), segmented=True)
 
 

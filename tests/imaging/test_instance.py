@@ -36,6 +36,7 @@ def runner():
 
 
 async def gathered(pool: Pool, source: Image, uid: str) -> list[bytes]:
+    """Everything that `convert` yields."""
     return [bytes(piece) async for piece in convert(pool, source, uid)]
 
 

@@ -19,6 +19,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 
 
 def saved(cells: np.ndarray, kind: str, mode: str | None = None, **options) -> bytes:
+    """A picture file."""
     out = BytesIO()
     image = Image.fromarray(cells)
     (image.convert(mode) if mode else image).save(out, kind, **options)

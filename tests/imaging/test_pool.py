@@ -22,7 +22,6 @@ from strongroom.imaging.protocol import Decode
 EXPLICIT = "1.2.840.10008.1.2.1"
 SMALL = PixelDescription(rows=8, columns=8, transfer_syntax_uid=EXPLICIT)
 FRAME = bytes(range(64))
-STOPPED = PixelDescription(rows=8, columns=8, transfer_syntax_uid=EXPLICIT)
 
 
 def pooled(workers: int = 1, **budget):
@@ -84,7 +83,7 @@ async def test_a_worker_is_confined(pool: Pool) -> None:
     await pool.decode(SMALL, FRAME)
     process = Path(f"/proc/{pool.pids[0]}")
     limits = dict(_limits((process / "limits").read_text("ascii")))
-    opened = sorted(os.readlink(one).split(":")[0] for one in (process / "fd").iterdir())
+    opened = sorted(str(one.readlink()).split(":")[0] for one in (process / "fd").iterdir())
     status = (process / "status").read_text("ascii")
 
     assert ["/dev/null", "/dev/null", "socket"] == opened
@@ -205,7 +204,7 @@ async def test_a_job_whose_owner_left_is_not_done(pool: Pool) -> None:
 async def test_an_idle_worker_ends(pool: Pool) -> None:
     """Its memory is given back, and the next job starts another."""
     await pool.decode(SMALL, FRAME)
-    while pool.pids:
+    while pool.pids:  # noqa: ASYNC110 -- the pool tells nobody
         await asyncio.sleep(0.02)
 
     assert FRAME == (await pool.decode(SMALL, FRAME))[0]

@@ -12,11 +12,13 @@ from strongroom.imaging.presentation import Lut, Window, bulk_paths
 
 
 def read(metadata: dict, *, bulk: dict | None = None, frame: int | None = None, **options):
+    """The presentation of a data set that has these elements."""
     options = {"little_endian": True, "signed": False} | options
     return presentation.from_json(metadata, frame=frame, bulk=bulk or {}, **options)
 
 
 def numbers(vr: str, *values) -> dict:
+    """An element with values."""
     return {"vr": vr, "Value": list(values)}
 
 

@@ -23,6 +23,7 @@ COLOUR = replace(GREY, samples_per_pixel=3, photometric_interpretation="RGB")
 
 
 def picture(pixels: PixelDescription, *frames: bytes, **options) -> Image.Image:
+    """Render and open again."""
     options.setdefault("media_type", PNG)
     found = Image.open(BytesIO(render(pixels, frames, RenderOptions(**options))))
     found.load()
@@ -30,6 +31,7 @@ def picture(pixels: PixelDescription, *frames: bytes, **options) -> Image.Image:
 
 
 def cells(**options) -> np.ndarray:
+    """The grey values of such a picture."""
     return np.asarray(picture(GREY, FRAME, **options))
 
 

@@ -64,7 +64,7 @@ _CLONE3: Final = 435
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _LOAD: Final = 0x20
 _JUMP_EQUAL: Final = 0x15
-_JUMP_AT_LEAST: Final = 0x35
+_JUMP_NOT_BELOW: Final = 0x35
 _JUMP_SET: Final = 0x45
 _RETURN: Final = 0x06
 _ALLOW: Final = 0x7FFF0000
@@ -150,7 +150,7 @@ def _program(architecture: int, numbers: list[int], clone: int) -> bytes:
         pack(_JUMP_EQUAL, 1, 0, architecture),
         pack(_RETURN, 0, 0, _KILL),
         pack(_LOAD, 0, 0, 0),
-        pack(_JUMP_AT_LEAST, 0, 1, _FIRST_X32_CALL),
+        pack(_JUMP_NOT_BELOW, 0, 1, _FIRST_X32_CALL),
         pack(_RETURN, 0, 0, _EPERM),
         pack(_JUMP_EQUAL, 0, 1, _CLONE3),  # its flags are behind a pointer; "not there" makes libraries use clone
         pack(_RETURN, 0, 0, _ENOSYS),

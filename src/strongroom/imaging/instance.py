@@ -37,7 +37,7 @@ GATHERED_BYTES: Final = 32 << 20
 
 _PIECE: Final = 1 << 20
 _UNDEFINED: Final = 0xFFFFFFFF
-_LONGEST_NATIVE: Final = 0xFFFFFFFE
+_LARGEST_NATIVE: Final = 0xFFFFFFFE
 _ITEM: Final = struct.Struct("<HHI")
 _DELIMITER: Final = _ITEM.pack(0xFFFE, 0xE0DD, 0)
 _EXPLICIT_HEADER: Final = 12
@@ -184,7 +184,7 @@ async def _begin(pool: Pool, source: Source, to_uid: str) -> _Conversion:
     if not syntaxes.can_convert(uid, to_uid, pixels) or header.has_embedded_overlay(metadata):
         raise UnreadablePixelsError("pixel data of this kind does not go into that transfer syntax without loss")
     made = syntaxes.after_encoding(syntaxes.after_decoding(pixels), to_uid)
-    if to_uid in syntaxes.NATIVE and made.native_length * made.number_of_frames > _LONGEST_NATIVE:
+    if to_uid in syntaxes.NATIVE and made.native_length * made.number_of_frames > _LARGEST_NATIVE:
         raise UnreadablePixelsError("native pixel data of more than 4 GiB has no length")
     if made.bits_allocated == 1 and made.number_of_frames > 1 and made.rows * made.columns % 8:
         raise UnreadablePixelsError("frames of single bits that do not fill bytes are not put together anew")

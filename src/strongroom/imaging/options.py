@@ -58,7 +58,7 @@ class Viewport:
 @final
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """One rendering; *patient* and *technique* are lines of text burnt in (see `annotation.lines`)."""
+    """One rendering; *patient* and *technique* are lines of text burnt in."""
 
     media_type: str = JPEG
     viewport: Viewport | None = None

@@ -15,7 +15,7 @@ from strongroom.dicom.values import JsonElement
 __all__ = ["binary", "integer", "integers", "item", "items", "real", "reals", "text"]
 
 _WHOLE: Final = re.compile(r" *[+-]?[0-9]{1,12} *")
-_MOST: Final = 1 << 53  # beyond, a JSON number is not exact
+_EXACT: Final = 1 << 53  # beyond, a JSON number is not exact
 _NUMBERS_AT_MOST: Final = 65_536  # entries of a lookup table (PS3.3 §C.11.1.1)
 
 
@@ -30,7 +30,7 @@ def integers(metadata: Mapping[str, JsonElement], tag: str) -> list[int]:
     found = []
     for value in _values(metadata, tag):
         if (isinstance(value, str) and _WHOLE.fullmatch(value)) or (
-            isinstance(value, int | float) and abs(value) <= _MOST and value == int(value)
+            isinstance(value, int | float) and abs(value) <= _EXACT and value == int(value)
         ):
             found.append(int(value))
         else:

@@ -23,7 +23,7 @@ from strongroom.imaging.pixels import PixelDescription
 __all__ = ["render", "warm_up"]
 
 _FORMATS: Final = {JPEG: "JPEG", PNG: "PNG", GIF: "GIF"}
-_LEAST_FONT: Final = 9
+_SMALL_FONT: Final = 9
 _LINES_PER_PICTURE: Final = 40  # a line of annotation takes about so much of the height
 _MARGIN: Final = 4
 
@@ -165,7 +165,7 @@ def _fitted(image: Image.Image, viewport: Viewport) -> Image.Image:
 def _annotated(image: Image.Image, options: RenderOptions) -> Image.Image:
     """Burn text in: the patient at the top, the technique at the bottom, white with a black edge."""
     draw = ImageDraw.Draw(image)
-    size = max(_LEAST_FONT, image.height // _LINES_PER_PICTURE)
+    size = max(_SMALL_FONT, image.height // _LINES_PER_PICTURE)
     font = ImageFont.load_default(size)
     white = 255 if image.mode == "L" else (255, 255, 255)
     black = 0 if image.mode == "L" else (0, 0, 0)
