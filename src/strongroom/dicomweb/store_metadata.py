@@ -29,7 +29,6 @@ from strongroom.imaging.reading import integer, text
 
 if TYPE_CHECKING:
     from strongroom.archive import Deposit
-    from strongroom.dicom.json import JsonElement
     from strongroom.dicomweb.call import Call
     from strongroom.dicomweb.incoming import Window
 
