@@ -18,6 +18,7 @@ from strongroom.archive import recording
 from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
 from strongroom.catalogue.record import prepare
 from strongroom.dicom.header import HeaderReader
+from strongroom.dicom.model import INDEXED_TAGS
 from strongroom.errors import DataSetError, MismatchError, StrongroomError
 from strongroom.ground.label import Label, seal_label
 from strongroom.ground.seal import Sealer, Slot, associated_data
@@ -82,7 +83,7 @@ class Deposit:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._reader: HeaderReader | None = HeaderReader(transfer_syntax_uid, limits=core.parts.header_limits)
         self._fault: DataSetError | None = None
-        self._ahead: tuple[tuple[int, int, int], Prepared] | None = None
+        self._ahead: Prepared | None = None
         self._digest = hashlib.sha256()
         self._length = 0
         self._held: bytearray | None = bytearray()
@@ -104,7 +105,7 @@ class Deposit:
                 self._reader.feed(fragment)
                 if self._ahead is None and self._reader.at_pixel_data:
                     # worked out now, while the sender is busy: after its last byte it waits for us
-                    self._ahead = self._reader.seen, prepare(self._reader.so_far())
+                    self._ahead = prepare(self._reader.so_far())
             except DataSetError as error:
                 self._fault, self._reader = error, None
         self._digest.update(fragment)
@@ -155,7 +156,7 @@ class Deposit:
             try:
                 header = self._reader.finish()
                 ahead = self._ahead
-                prepared = ahead[1] if ahead is not None and ahead[0] == self._reader.seen else prepare(header)
+                prepared = ahead if ahead is not None and self._reader.unchanged(INDEXED_TAGS) else prepare(header)
                 self._check(prepared.identity)
                 whole = header, prepared
             except (DataSetError, MismatchError) as error:
