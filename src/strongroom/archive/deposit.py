@@ -123,23 +123,29 @@ class Deposit:
             if key is not None:
                 self._begin(key, study)
 
+    @property
+    def wants_time(self) -> bool:
+        """Whether `ready` has something to wait for; while it has not, more may be fed at once."""
+        if self._sealer is None:
+            known = self._reader is not None and self._reader.study_instance_uid
+            return bool(known) or len(self._held or b"") >= MAX_HELD
+        self._collect()
+        return self._sealed_bytes >= (LEASED_WRITE if self._lease is not None else MAX_SEALED_HELD + 1)
+
     async def ready(self) -> None:
         """
         Wait until more may be fed: fetches the study's key and writes out what a leased pack should take
         (back-pressure).
         """
-        if self._sealer is None:
-            if len(self._held or b"") >= MAX_HELD or (self._reader is not None and self._reader.study_instance_uid):
-                await self._fetch_key()
+        if not self.wants_time:
             return
-        self._collect()
-        if self._lease is not None:
-            if self._sealed_bytes >= LEASED_WRITE:
-                await self._write_out()
-        elif self._sealed_bytes > MAX_SEALED_HELD:
+        if self._sealer is None:
+            await self._fetch_key()
+            return
+        if self._lease is None:
             assert self._key is not None
             self._lease = await self._core.lease(self._blob_id, self._key.key_id)
-            await self._write_out()
+        await self._write_out()
 
     async def finish(self) -> Receipt:
         """Close the data set, check it, and make it durable; see the class for what it raises."""

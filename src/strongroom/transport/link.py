@@ -1,9 +1,9 @@
 """
 One connection with its association: bytes between asyncio and `upper_layer`, deadlines, back-pressure (PS3.8 §9).
 
-The hot path is `get_buffer` and `buffer_updated`: TLS or the kernel writes into the association's own buffer, at most
-one future is set per PDU, and while a fragment waits to be consumed nothing is read, so that the one buffer serves the
-whole association.
+The hot path is `get_buffer` and `buffer_updated`: TLS or the kernel writes into the association's own buffer, and a
+fragment goes from there into the consumer's sink without a turn of the loop. Where there is no sink it waits, one
+future is set, and nothing is read meanwhile, so that the one buffer serves the whole association.
 
 Deadlines, looked at once a tick: the A-ASSOCIATE PDU has to be there in total time; a message that has begun has to
 come at a minimum rate; without a message the association may be idle for a while; a peer that does not read what we
@@ -63,6 +63,8 @@ _DROP_SECONDS: Final = 0.5
 """How long a last A-ABORT gets to leave; what the peer still sends meanwhile is not read."""
 
 Received = MessageReceived | DataFragment
+Sink = Callable[[DataFragment], bool]
+"""Takes a fragment, whose view lives until it returns; says whether it takes the next one as well."""
 
 
 def acknowledge(connected: socket.socket) -> None:
@@ -112,6 +114,8 @@ class Link(asyncio.BufferedProtocol):
         "_queue",
         "_reading_paused",
         "_release_confirmed",
+        "_sink",
+        "_sink_failed",
         "_socket",
         "_tick",
         "_transport",
@@ -144,6 +148,8 @@ class Link(asyncio.BufferedProtocol):
         self._opened: asyncio.Future[AssociateRequest | AssociateAccept] = loop.create_future()
         self._lost: asyncio.Future[None] = loop.create_future()
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
+        self._sink_failed: Exception | None = None
         self._drained: asyncio.Future[None] | None = None
         self._release_confirmed: asyncio.Future[None] | None = None
         self._end: AssociationEndedError | None = None
@@ -246,6 +252,9 @@ class Link(asyncio.BufferedProtocol):
             self._close()
 
     def _received(self, item: Received) -> None:
+        if self._sink is not None and type(item) is DataFragment:
+            self._deliver(self._sink, item)
+            return
         if type(item) is MessageReceived:
             message = item.message
             if type(message) is CCancelRequest:
@@ -257,6 +266,15 @@ class Link(asyncio.BufferedProtocol):
             if message_id is not None:
                 self._cancels[message_id] = False
         self._queue.append(item)
+
+    def _deliver(self, sink: Sink, fragment: DataFragment) -> None:
+        try:
+            if sink(fragment):
+                return
+        except Exception as error:  # noqa: BLE001 -- it is raised where the sink came from
+            self._sink_failed = error
+        self._sink = None
+        self._wake()
 
     def _control(self, event: Event) -> None:
         """Take an event that is not data."""
@@ -373,19 +391,53 @@ class Link(asyncio.BufferedProtocol):
         """Return the next message or fragment, None after the peer's release; raises AssociationEndedError."""
         queue = self._queue
         while not queue:
-            if self._end is not None:
-                raise self._end
-            if self._quietly_over():
-                self._confirm_release()
+            if not await self._come():
                 return None
-            if self._winding_down and not self._assembler.in_message:
-                self.abort(Ended.STOPPED)
-                continue
-            await self._wait()
         item = queue.popleft()
         if not queue:
             self._resume()
         return item
+
+    async def receive_into(self, sink: Sink) -> bool:
+        """
+        Give every fragment to *sink* as it comes, until it wants no more (True) or the peer has released (False).
+
+        Raises AssociationEndedError, and whatever *sink* raises.
+        """
+        while self._queue:
+            item = await self.receive()
+            if type(item) is not DataFragment:
+                raise LocalProtocolError("a message where fragments were to come")
+            if not sink(item):
+                return True
+        self._sink = sink
+        try:
+            while self._is_passing_on:
+                if not await self._come():
+                    return False
+        finally:
+            self._sink = None
+            failed, self._sink_failed = self._sink_failed, None
+        if failed is not None:
+            raise failed
+        return True
+
+    @property
+    def _is_passing_on(self) -> bool:
+        return self._sink is not None
+
+    async def _come(self) -> bool:
+        """Wait until something has come, or something has ended; False after the peer's release."""
+        if self._end is not None:
+            raise self._end
+        if self._quietly_over():
+            self._confirm_release()
+            return False
+        if self._winding_down and not self._assembler.in_message:
+            self.abort(Ended.STOPPED)
+        else:
+            await self._wait()
+        return True
 
     async def _wait(self) -> None:
         """Wait until something has come."""
@@ -568,4 +620,4 @@ class Link(asyncio.BufferedProtocol):
         return Ended.IDLE if now - self._waiting_since >= deadlines.idle_seconds else None
 
 
-__all__ = ["LARGEST_SEGMENT", "Link", "Opening", "Received", "acknowledge"]
+__all__ = ["LARGEST_SEGMENT", "Link", "Opening", "Received", "Sink", "acknowledge"]
