@@ -230,7 +230,7 @@ class Committer:
             self._flush_timer.cancel()
             self._flush_timer = None
         self._flush_behind_answer = False
-        if self._closed:
+        if self._closed or self._parts.trail.head == self._flushed:
             return
         if not self._working.acquire(blocking=False):
             self._trail_written()
@@ -249,6 +249,9 @@ class Committer:
             if group:
                 with self._working:
                     self._commit(group)
+                    if self._flush_behind_answer:  # under load the loop would find this thread busy again and again
+                        with contextlib.suppress(OutOfResources):
+                            self._flush_trail()
                 self._loop.call_soon_threadsafe(self._trail_written)
 
     def _gather(self, group: list[tuple[Act, asyncio.Future[Any]]]) -> bool:

@@ -13,7 +13,6 @@ send is given up; what was asked to close is closed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections import deque
@@ -23,6 +22,7 @@ from typing import Final, final
 
 from strongroom.dimse import Assembler, CCancelRequest, DataFragment, MessageReceived
 from strongroom.errors import LocalProtocolError, RemoteProtocolError, StrongroomError
+from strongroom.transport.acknowledging import LARGEST_SEGMENT, acknowledge
 from strongroom.transport.ends import AssociationEndedError, AssociationRejectedError, Ended
 from strongroom.transport.pacing import DEFAULT_DEADLINES, Deadlines, Pacer
 from strongroom.upper_layer import (
@@ -47,13 +47,6 @@ from strongroom.upper_layer import (
     State,
 )
 
-LARGEST_SEGMENT: Final = 65_536
-"""
-More than any TCP segment holds. A sender that has at least so much left of a PDU can send a full segment and is not
-waiting for an acknowledgement: sending it one would cost us more than reading.
-"""
-
-_QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _NO_ABORT: Final = frozenset(
     {State.IDLE, State.AWAITING_ASSOCIATE_RQ, State.AWAITING_TRANSPORT_OPEN, State.AWAITING_TRANSPORT_CLOSE}
 )
@@ -65,18 +58,6 @@ _DROP_SECONDS: Final = 0.5
 Received = MessageReceived | DataFragment
 Sink = Callable[[DataFragment], bool]
 """Takes a fragment, whose view lives until it returns; says whether it takes the next one as well."""
-
-
-def acknowledge(connected: socket.socket) -> None:
-    """
-    Send the acknowledgement of what was received now; called after each read that may leave the sender waiting.
-
-    A sender with Nagle's algorithm on waits for it before its next small segment, and the kernel would keep it for
-    40 ms. Linux forgets the option, hence again each time; other systems do not have it.
-    """
-    if _QUICK_ACK is not None:
-        with contextlib.suppress(OSError):
-            connected.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
 @final
@@ -412,7 +393,7 @@ class Link(asyncio.BufferedProtocol):
                 return True
         self._sink = sink
         try:
-            while self._is_passing_on:
+            while self._sink is sink:
                 if not await self._come():
                     return False
         finally:
@@ -421,10 +402,6 @@ class Link(asyncio.BufferedProtocol):
         if failed is not None:
             raise failed
         return True
-
-    @property
-    def _is_passing_on(self) -> bool:
-        return self._sink is not None
 
     async def _come(self) -> bool:
         """Wait until something has come, or something has ended; False after the peer's release."""
@@ -620,4 +597,4 @@ class Link(asyncio.BufferedProtocol):
         return Ended.IDLE if now - self._waiting_since >= deadlines.idle_seconds else None
 
 
-__all__ = ["LARGEST_SEGMENT", "Link", "Opening", "Received", "Sink", "acknowledge"]
+__all__ = ["Link", "Opening", "Received", "Sink"]
