@@ -6,9 +6,10 @@ Only the door is missing: what it would say of a connection (certificate, addres
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Any
 
 import httpx
 import pydicom
-from archive.world import World, opened
 from pydicom.data import get_testdata_file
 
+from archive.world import World, opened
 from strongroom.archive import Session
+from strongroom.audit.codes import Event
 from strongroom.dicom.part10 import Part10Reader
 from strongroom.dicomweb.application import create
 from strongroom.dicomweb.call import Settings
@@ -100,9 +102,9 @@ class Place:
         )
         return str(made["token"])
 
-    def events(self, code: str) -> list[Any]:
-        """Records of the trail with that event or type."""
-        return [entry for entry in self.world.trail() if code in str(entry)]
+    def messages(self, event: Event) -> list[Any]:
+        """Records of the trail of that kind, oldest first."""
+        return [entry.message for entry in self.world.trail() if entry.message.event == event]
 
 
 @contextlib.asynccontextmanager
@@ -127,21 +129,26 @@ async def running(path: Path, *, workers: int = 1, role: str = "radiologist") ->
             await pool.stop()
 
 
-async def deposit_file(session: Session, path: str | Path) -> Kept:
-    """Deposit a file as it is; where it lies afterwards."""
-    raw = Path(path).read_bytes()
+async def deposit_file(session: Session, path: str | Path, *, number: int = 0) -> Kept:
+    """Deposit a file, with *number* at the end of its SOP Instance UID when it is not 0; where it lies afterwards."""
+    raw = Path(path).read_bytes()  # noqa: ASYNC240 -- a test has nothing else to do
+    read = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    instance = str(read.SOPInstanceUID)
+    if number:  # some files that are shipped share theirs
+        changed = f"{instance[:-3]}{number:03d}"
+        raw, instance = raw.replace(instance.encode(), changed.encode()), changed
     reader = Part10Reader()
     data = b"".join([bytes(view) for view in (*reader.feed(raw), *reader.finish())])
     assert reader.meta is not None
     coming = session.deposit(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid=reader.meta.transfer_syntax_uid)
     coming.feed(memoryview(data))
-    await coming.finish()
-    read = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+    receipt = await coming.finish()
+    assert "stored" == receipt.outcome.value
     return Kept(
         Path(path),
         str(read.StudyInstanceUID),
         str(read.SeriesInstanceUID),
-        str(read.SOPInstanceUID),
+        instance,
         reader.meta.transfer_syntax_uid,
         data,
     )
@@ -150,7 +157,11 @@ async def deposit_file(session: Session, path: str | Path) -> Kept:
 async def deposit_shipped(place: Place, *names: str) -> list[Kept]:
     """Deposit files that pydicom brings along."""
     session = await place.world.host()
-    return [await deposit_file(session, str(get_testdata_file(name))) for name in names]
+    kept = []
+    for number, name in enumerate(names, 101):
+        path = str(get_testdata_file(name))
+        kept.append(await deposit_file(session, path, number=number if name.startswith("emri_") else 0))
+    return kept
 
 
 def parts_of(answer: httpx.Response) -> list[Part]:
@@ -175,3 +186,32 @@ def data_set_of(file: bytes) -> tuple[str, bytes]:
     data = b"".join([bytes(view) for view in (*reader.feed(file), *reader.finish())])
     assert reader.meta is not None
     return reader.meta.transfer_syntax_uid, data
+
+
+@dataclass
+class Shared:
+    """One place for the tests of a module that only read; each call runs in its event loop."""
+
+    loop: asyncio.AbstractEventLoop
+    place: Place
+    kept: dict[str, Kept]
+
+    def ask(self, path: str, accept: str | None = None, **given: Any) -> httpx.Response:
+        """One request."""
+        return self.loop.run_until_complete(self.place.ask(path, accept, **given))
+
+
+def shared(path: Path, *names: str) -> Iterator[Shared]:
+    """What a fixture of module scope yields from: an archive that holds the shipped files *names*."""
+    loop = asyncio.new_event_loop()
+    try:
+        held = running(path)
+        place = loop.run_until_complete(held.__aenter__())
+        try:
+            kept = loop.run_until_complete(deposit_shipped(place, *names))
+            yield Shared(loop, place, dict(zip(names, kept, strict=True)))
+        finally:
+            loop.run_until_complete(held.__aexit__(None, None, None))
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()

@@ -199,6 +199,23 @@ async def test_bytes_that_come_while_an_answer_is_made_are_not_read() -> None:
 
 
 @aio
+async def test_a_client_that_has_its_answer_by_length_may_ask_again() -> None:
+    """It cannot know that the records of what it got are still being written; its next request waits for them."""
+    async with web_house() as house:
+        reader, writer = await house.connect()
+        writer.write(b"GET /by_length HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert b"hello" == (await answer(reader)).body
+        writer.write(GET)
+        await asyncio.sleep(0.05)
+        assert ["/by_length"] == [scope["path"] for scope in house.app.scopes]
+        house.app.go_on.set()
+        assert b"hello" == (await answer(reader)).body
+        writer.close()
+
+        assert ["/by_length", "/"] == [scope["path"] for scope in house.app.scopes]
+
+
+@aio
 async def test_what_follows_a_body_of_the_said_length_is_no_request() -> None:
     """The body ends where its length says; the rest of the packet is not interpreted."""
     async with web_house() as house:

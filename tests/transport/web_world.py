@@ -98,6 +98,14 @@ class App:
             await asyncio.sleep(0)
         await send({"type": "http.response.body"})
 
+    async def answer_by_length(self, scope, receive, send) -> None:
+        """Every byte of the answer goes out, and only then something is waited for before the answer ends."""
+        length = [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        await self.go_on.wait()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
     async def answer_slow(self, scope, receive, send) -> None:
         await self.go_on.wait()
         await self.answer_hello(scope, receive, send)

@@ -89,11 +89,11 @@ class Web:
         return tls.Identity(bundle.certificate, bundle.key)
 
     def _refused(self, peer: Peer, reason: Refused) -> None:
-        self._archive.gate.turned_away(peer.door, peer.address, peer.port, reason.value)
+        self._archive.gate.refusals.turned_away(peer.door, peer.address, peer.port, reason.value)
 
-    def _turned_away(self, door: str, address: str, port: int, reason: str) -> None:
+    async def _turned_away(self, door: str, address: str, port: int, reason: str) -> None:
         if not self._own_knock((address, port)):  # our own look records itself
-            self._archive.gate.turned_away(door, address, port, reason)
+            await self._archive.gate.turned_away(door, address, port, reason)
 
 
 @final

@@ -11,7 +11,7 @@ from strongroom.archive import recording
 from strongroom.archive.sameness import same_content
 from strongroom.catalogue.blob import BlobLocation, StoredBlob
 from strongroom.catalogue.instances import find_instance
-from strongroom.register import conflicts, quarantine
+from strongroom.register import conflicts, deletions, quarantine
 from strongroom.vault.blob import SealedRecord
 
 if TYPE_CHECKING:
@@ -85,10 +85,11 @@ class DepositAct:
     One whole instance (I1, I2, I3):
     1. known with the same content: success, nothing written
     2. known with other content: kept aside as a conflict, once; a Security Alert; the first stays
-    3. new: written, indexed, recorded
+    3. deleted before: a conflict as well, kept aside only when its content is another one; what is deleted stays so
+    4. new: written, indexed, recorded
     """
 
-    __slots__ = ("_earlier", "_location", "arrival", "header", "instance_id", "prepared", "result")
+    __slots__ = ("_earlier", "_location", "arrival", "header", "instance_id", "prepared", "result", "was_deleted")
 
     def __init__(self, arrival: Arrival, header: Header, prepared: Prepared) -> None:
         self.arrival = arrival
@@ -96,6 +97,7 @@ class DepositAct:
         self.prepared = prepared
         self.result = "stored"
         self.instance_id = 0
+        self.was_deleted = False
         self._location: Location | None = None
         self._earlier: Any = None
 
@@ -111,11 +113,16 @@ class DepositAct:
             group.parts.database.writer, label.sop_instance_uid
         )
         if self._earlier is None:
-            self._location = self.arrival.write(group)
-            group.pending[label.sop_instance_uid] = self
-            return
-        same = same_content(group.parts, self._earlier, self.arrival)
-        self.result = "duplicate" if same else "conflict"
+            deleted = deletions.find(group.parts.database.writer, label.sop_instance_uid)
+            if deleted is None:
+                self._location = self.arrival.write(group)
+                group.pending[label.sop_instance_uid] = self
+                return
+            self.was_deleted = True
+            same = deleted.kept.digest == label.digest
+        else:
+            same = same_content(group.parts, self._earlier, self.arrival)
+        self.result = "duplicate" if same and not self.was_deleted else "conflict"
         if same or self._is_kept_aside(group):
             if self.arrival.lease is not None:
                 self.arrival.lease.abandon()

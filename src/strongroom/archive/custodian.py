@@ -20,7 +20,7 @@ from strongroom.audit.trail import Filter
 from strongroom.audit.verify import verify
 from strongroom.catalogue import instances as catalogue
 from strongroom.errors import ConfigurationError, IntegrityError
-from strongroom.register import callers, certificates, conflicts, devices, heads, quarantine
+from strongroom.register import callers, certificates, conflicts, deletions, devices, heads, quarantine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -175,6 +175,25 @@ class Custodian:
                 for one in callers.refused(connection)
             ]
         return {"devices": found, "refused": refused}
+
+    async def deletions(self) -> list[dict[str, Any]]:
+        """What was deleted and can be taken back, the newest act first."""
+        await self.require_review()
+
+        def read() -> list[dict[str, Any]]:
+            with self._core.parts.database.reader() as connection:
+                return [
+                    {
+                        "when": _when(one.at),
+                        "who": one.actor,
+                        "reason": one.reason,
+                        "studies": list(one.study_instance_uids),
+                        "instances": one.instances,
+                    }
+                    for one in deletions.every(connection)
+                ]
+
+        return await asyncio.to_thread(read)
 
     async def check(self, *, read: bool) -> AsyncGenerator[dict[str, Any]]:
         """Compare catalogue and packs, with *read* every byte; yields progress and the result."""

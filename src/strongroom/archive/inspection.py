@@ -3,8 +3,8 @@
 
 1. The packs are structurally whole (vault.check), and the database and keyring are.
 2. Every catalogue row has its record where it says, under the blob id it says (I2).
-3. Every record in the packs is known: a row, a conflict, a quarantine entry, or it is named as an orphan (a crash left
-   it; it was never answered with success, or its row was lost).
+3. Every record in the packs is known: a row, a conflict, a quarantine entry, a deletion, or it is named as an orphan (a
+   crash left it; it was never answered with success, or its row was lost).
 4. With *read*: every byte opens under its key and the SHA-256 of the data set is the one in the catalogue.
 """
 
@@ -17,14 +17,16 @@ from strongroom.archive.blobs import open_blob, place
 from strongroom.catalogue import instances as catalogue
 from strongroom.catalogue.lookups import has_blob
 from strongroom.errors import StrongroomError
-from strongroom.register import conflicts, lookups, quarantine
+from strongroom.register import conflicts, deletions, lookups, quarantine
 from strongroom.vault import check as vault_check
+from strongroom.vault.blob import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from strongroom.archive.core import Parts
     from strongroom.catalogue.instances import InstanceRow
+    from strongroom.register.deletions import Deleted
 
 STEP = 100
 """Instances between two signs of progress."""
@@ -65,6 +67,9 @@ class Inspection:
                     yield self.checked
             known.update(bytes(one.kept.blob_id) for one in _all(conflicts.listed, connection))
             known.update(bytes(one.kept.blob_id) for one in _all(quarantine.listed, connection))
+            for deleted in _all(deletions.listed, connection):
+                known.add(bytes(deleted.kept.blob_id))
+                self._look_at_deleted(deleted)
         self._orphans(known)
         yield self.checked
 
@@ -90,6 +95,18 @@ class Inspection:
             self.good.append(row.id)
         else:
             self._found("wrong-digest", f"instance {row.id}", "the data set is not the one that was received")
+
+    def _look_at_deleted(self, deleted: Deleted) -> None:
+        """What was deleted can be taken back only while its record is there."""
+        kept = deleted.kept
+        where = Location(kept.pack, kept.offset, kept.length, kept.plain_length)
+        try:
+            finding = vault_check.check_record(self._parts.vault, where, kept.blob_id)
+        except StrongroomError as error:
+            self._found("damaged-blob", f"deleted instance {deleted.id}, pack {kept.pack} at {kept.offset}", str(error))
+            return
+        if finding is not None:
+            self._found(finding.kind.value, f"deleted instance {deleted.id}, {finding.where}", finding.detail)
 
     def _orphans(self, known: set[bytes]) -> None:
         vault = self._parts.vault

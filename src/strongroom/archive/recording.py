@@ -6,6 +6,7 @@ One record per act, not per byte; one patient per transfer (A.5.2). Refusals are
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from strongroom.audit.codes import EventType, code
@@ -15,7 +16,7 @@ from strongroom.dicom import json as dicom_json
 from strongroom.errors import DisguisedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from datetime import datetime
 
     from strongroom.access.identity import Rejection
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from strongroom.audit.trail import Entry
     from strongroom.catalogue.instances import InstanceRow
     from strongroom.catalogue.query import Query
+    from strongroom.dicom.model import Identity
 
 FIND_SOP_CLASS = {"patient": "1.2.840.10008.5.1.4.1.2.1.1", "study": "1.2.840.10008.5.1.4.1.2.2.1"}
 
@@ -75,7 +77,9 @@ def _conflict(parts: Parts, act: DepositAct) -> AuditMessage:
         parts.clock(),
         EventType.CONFLICT_VERSION,
         f"urn:strongroom:instance:{label.sop_instance_uid}",
-        "another content under a SOP Instance UID that is kept already; the first stays, this one is kept aside",
+        "an instance that was deleted was sent again; it stays deleted until somebody restores it"
+        if act.was_deleted
+        else "another content under a SOP Instance UID that is kept already; the first stays, this one is kept aside",
         caused_by=party(act.arrival.actor),
         patient=Patient(act.prepared.identity.patient_id, act.prepared.identity.issuer),
     )
@@ -136,6 +140,42 @@ def accessed(parts: Parts, actor: Actor, rows: Iterable[InstanceRow]) -> list[Au
     """One record per patient of what somebody looks at, durable before the first byte leaves (I5)."""
     return [
         parts.reporter.accessed(parts.clock(), party(actor), patient, studies) for patient, studies in _by_patient(rows)
+    ]
+
+
+def deleted(
+    parts: Parts, actor: Actor, rows: Iterable[InstanceRow], whole: Container[str], reason: str
+) -> list[AuditMessage]:
+    """One record per study that was deleted whole, and one per patient for studies that lost a part."""
+    who = replace(party(actor), written_reason=reason)
+    messages = []
+    for patient, studies in _by_patient(rows):
+        messages += [
+            parts.reporter.study_deleted(parts.clock(), who, patient, study)
+            for study in studies
+            if study.study_instance_uid in whole
+        ]
+        partly = [study for study in studies if study.study_instance_uid not in whole]
+        if partly:
+            messages.append(parts.reporter.accessed(parts.clock(), who, patient, partly, action="D"))
+    return messages
+
+
+def restored(parts: Parts, actor: Actor, instances: Iterable[tuple[Identity, str]]) -> list[AuditMessage]:
+    """One record per patient of what was deleted and is back; given identity and SOP class of each."""
+    patients: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for identity, sop_class_uid in instances:
+        studies = patients.setdefault((identity.patient_id, identity.issuer), {})
+        studies.setdefault(identity.study_instance_uid, []).append(sop_class_uid)
+    return [
+        parts.reporter.accessed(
+            parts.clock(),
+            party(actor),
+            Patient(*patient),
+            [Study(uid, count(classes)) for uid, classes in studies.items()],
+            action="U",
+        )
+        for patient, studies in patients.items()
     ]
 
 

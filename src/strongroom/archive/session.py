@@ -11,27 +11,33 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, final
 
-from strongroom.access.policy import ARCHIVE, Refusal, decide, decide_transfer
+from strongroom.access.policy import ARCHIVE, Refusal, decide, decide_transfer, is_written_reason
+from strongroom.access.policy import Target as PolicyTarget
 from strongroom.access.roles import Action, ActorKind
 from strongroom.archive import recording
 from strongroom.archive.acts import Note
 from strongroom.archive.credentials import MoveDestination, Recipient
+from strongroom.archive.deletion import RESTORED_AT_ONCE, DeleteAct, RestoreAct, read_again
 from strongroom.archive.deposit import Deposit
 from strongroom.archive.disclosure import Disclosure
 from strongroom.archive.matches import Matches
 from strongroom.catalogue import instances as catalogue
-from strongroom.errors import AccessDenied, NotFound
+from strongroom.errors import AccessDenied, ConfigurationError, NotFound, RemoteProtocolError
+from strongroom.register import deletions
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Sequence
 
     from strongroom.access.policy import Actor
-    from strongroom.access.policy import Target as PolicyTarget
     from strongroom.archive.core import Core
+    from strongroom.archive.deletion import Returning
     from strongroom.archive.directory import Directory
     from strongroom.catalogue.query import Query, Target
     from strongroom.catalogue.scope import Scope
+    from strongroom.register.deletions import Deleted
 
+MAX_DELETE_REASON = 1_024
+"""Characters of the reason for a deletion: a sentence or two."""
 MAX_INSTANCES = 200_000
 """Instances of one retrieve; more is asked for study by study."""
 
@@ -146,6 +152,47 @@ class Session:
         rows = await asyncio.to_thread(self._rows, target, scope)
         return Disclosure(self._core, self._actor, recipient, rows, is_view=True)
 
+    async def delete(self, target: Target, reason: str) -> int:
+        """
+        Take what *target* holds for this session out of sight, the first of two steps; return how many instances.
+
+        It is kept sealed, and `restore` takes it back; *reason* stands in the trail and in the list of deletions.
+        Raises AccessDenied, NotFound when there is nothing, RemoteProtocolError when *reason* is none.
+        """
+        scope = await self._scope(Action.DELETE)
+        if not is_written_reason(reason) or len(reason) > MAX_DELETE_REASON:
+            raise RemoteProtocolError(f"a deletion needs a reason, of {MAX_DELETE_REASON} characters at most")
+        deleted = await self._core.committer.submit(DeleteAct(self._actor, target, scope, reason))
+        self._core.fragments.look_again()
+        return int(deleted)
+
+    async def restore(self, target: Target) -> int:
+        """
+        Bring back what was deleted and *target* names by UIDs; return how many instances.
+
+        Raises AccessDenied, NotFound when there is nothing, IntegrityError when a blob is damaged: what came before it
+        is back then.
+        """
+        await self.require(Action.DELETE)
+        found = await asyncio.to_thread(self._deleted, target)
+        if not found:
+            raise NotFound("nothing to restore")
+        restored = 0
+        for start in range(0, len(found), RESTORED_AT_ONCE):
+            returning = await asyncio.to_thread(self._read_again, found[start : start + RESTORED_AT_ONCE])
+            restored += await self._core.committer.submit(RestoreAct(self._actor, returning))
+            self._core.fragments.look_again()
+        return restored
+
+    async def purge(self, target: Target) -> None:  # noqa: ARG002 -- what would be destroyed
+        """
+        Refuse to destroy for good: that is done by shredding a study's key, which does not exist yet.
+
+        Raises AccessDenied to whoever could not do it anyway, ConfigurationError to everybody else.
+        """
+        await self.require(Action.DELETE, PolicyTarget(for_good=True))
+        raise ConfigurationError("what was deleted cannot be destroyed for good yet; it stays sealed and listed")
+
     async def destination(self, ae_title: str) -> MoveDestination:
         """
         The enrolled device that *ae_title* names, if this session may send to it; raises NotFound otherwise (C37).
@@ -182,6 +229,20 @@ class Session:
         """The actor behind this session, for `archive`'s own modules."""
         return self._actor
 
+    def _deleted(self, target: Target) -> list[Deleted]:
+        """Deleted instances of a target that lie in the actor's scope, as far as that can be said of them."""
+        with self._core.parts.database.reader() as connection:
+            found = deletions.matching(
+                connection,
+                study_instance_uids=target.study_instance_uids,
+                series_instance_uids=target.series_instance_uids,
+                sop_instance_uids=target.sop_instance_uids,
+            )
+        return [one for one in found if not isinstance(decide(self._actor, Action.DELETE, _about(one)), Refusal)]
+
+    def _read_again(self, found: Sequence[Deleted]) -> list[Returning]:
+        return [read_again(self._core.parts, one) for one in found]
+
     def _rows(self, target: Target, scope: Scope) -> list[catalogue.InstanceRow]:
         with self._core.parts.database.reader() as connection:
             return catalogue.instances(connection, target, scope)
@@ -205,3 +266,9 @@ class Session:
     @property
     def _is_open(self) -> bool:
         return not self._closed and self._directory.still_admitted(self._actor)
+
+
+def _about(deleted: Deleted) -> PolicyTarget:
+    """What is known of a deleted instance, for the policy."""
+    kept = deleted.kept
+    return PolicyTarget(study_instance_uid=kept.study_instance_uid, sending_devices=frozenset({kept.device}))

@@ -29,7 +29,7 @@ class Party:
     ae_title: str = ""
     address: str = ""
     written_reason: str = ""
-    """Why the host wants to see patient data: makes the message one of its own type."""
+    """Why it was done, in the actor's words; that of the host to see patient data makes a message of its own type."""
 
 
 @final
@@ -80,7 +80,7 @@ def medium_of(uri: str, role: Role) -> Participant:
 
 
 def study_object(study: Study, actor: Party) -> ParticipantObject:
-    """A study that was touched, with the reason the host wrote down."""
+    """A study that was touched, with the reason that was written down."""
     details = (("Written reason", actor.written_reason[:MAX_REASON]),) if actor.written_reason else ()
     return ParticipantObject(
         study.study_instance_uid,
@@ -107,7 +107,7 @@ def subject_object(identifier: str, id_type: IdType, description: str, *details:
 
 def types_of(actor: Party, kind: EventType | None = None) -> tuple[str, ...]:
     """Event types: *kind*, and that of its own when the host sees patient data."""
-    seen = (EventType.HOST_ACCESS,) if actor.written_reason else ()
+    seen = (EventType.HOST_ACCESS,) if actor.written_reason and actor.kind == "host" else ()
     return seen if kind is None else (kind, *seen)
 
 

@@ -63,11 +63,11 @@ class Unmerged:
 
 
 def put_frames(connection: apsw.Connection, instance_id: int, sealed: bytes) -> None:
-    """Keep the sealed frame index of an instance, in place of an older one."""
+    """Keep the sealed frame index of an instance, in place of an older one; nothing when it is gone."""
     connection.execute(
-        "INSERT INTO frame_index (instance, sealed) VALUES (?, ?)"
+        "INSERT INTO frame_index (instance, sealed) SELECT id, ? FROM instance WHERE id = ?"
         " ON CONFLICT (instance) DO UPDATE SET sealed = excluded.sealed",
-        (instance_id, sealed),
+        (sealed, instance_id),
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TurnedAway", "create"]
 
-TurnedAway = Callable[[str, str, int, str], None]
+TurnedAway = Callable[[str, str, int, str], Awaitable[None]]
 """Takes note of a caller that brought no credential: door, address, port, our word for why (`Gate.turned_away`)."""
 
 _PROTECTION: Final = (
@@ -134,7 +134,7 @@ class _Application:
         door, address, port = caller["door"], caller["address"], caller["port"]
         credential = _credential(request, door, address, port)
         if isinstance(credential, NoCredential):
-            self._turned_away(door, address, port, credential.value)
+            await self._turned_away(door, address, port, credential.value)
             if credential is NoCredential.TWICE:
                 raise HttpProblem(400, "More than one Authorization field.")
             raise _unauthorized()

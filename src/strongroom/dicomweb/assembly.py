@@ -38,12 +38,15 @@ _LONG: Final = ((_PIXEL_DATA,), (_DOCUMENT,))
 class Draft:
     """An instance that waits for its bulk data."""
 
-    slot: int
     raw: bytes
     """Its JSON text: read again when all is there, so that only one model is in memory."""
     named: tuple[str, str]
     places: dict[str, Place]
     frames: int
+    slot: int = -1
+    """Its place in the order of the results."""
+    allowed: bool = True
+    """Whether what it refers to are names that parts may have."""
     missing: dict[str, int] = field(default_factory=dict)
     contents: dict[str, Content] = field(default_factory=dict)
 

@@ -31,7 +31,7 @@ _ITEM: Final = 0xFFFEE000
 _SEQUENCE_END: Final = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 _UNDEFINED: Final = 0xFFFFFFFF
 _LONG_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SV", "UC", "UN", "UR", "UT", "UV"})
-_MAX_LENGTH: Final = 0xFFFFFFFE
+_FULL: Final = 0xFFFFFFFE  # what a length of 32 bits can say
 
 Place = tuple[str | int, ...]
 """The way to an element: tags, with the number of an item behind each tag of a sequence."""
@@ -109,7 +109,7 @@ def inside(elements: dict[str, JsonElement], place: Place) -> dict[str, JsonElem
 
 def element_header(tag: int, vr: str, length: int | None) -> bytes:
     """Encode what stands in front of a value, Explicit VR Little Endian; None: of undefined length."""
-    if vr not in _LONG_VRS or (length is not None and length > _MAX_LENGTH):
+    if vr not in _LONG_VRS or (length is not None and length > _FULL):
         raise DataSetError("an element cannot hold a value of this kind or length")
     code = _UNDEFINED if length is None else length + (length & 1)
     return struct.pack("<HH2s2xI", tag >> 16, tag & 0xFFFF, vr.encode(), code)
@@ -122,7 +122,7 @@ def encapsulated(frames: Sequence[bytes | bytearray]) -> Iterator[bytes | bytear
     for frame in frames:
         offsets.append(at)
         at += 8 + len(frame) + (len(frame) & 1)
-    table = offsets if len(offsets) > 1 and offsets[-1] <= _MAX_LENGTH else []
+    table = offsets if len(offsets) > 1 and offsets[-1] <= _FULL else []
     yield _item(4 * len(table)) + struct.pack(f"<{len(table)}I", *table)
     for frame in frames:
         yield _item(len(frame) + (len(frame) & 1))

@@ -70,11 +70,24 @@ def choose(accept: Accept, stored: str, *, single: bool) -> Choice:
     default = OCTETS if default_syntax(stored) in AS_NATIVE else own
     kinds = list(dict.fromkeys((default, own, OCTETS, *COMPRESSED)))
     forms = [Form(kind, multipart=multipart) for kind in kinds for multipart in ((True, False) if single else (True,))]
+    found: list[tuple[Range, Choice]] = []
     for wish, form in accept.fitting(forms):
         syntax = _syntax(wish, form.media_type, stored)
         if syntax is not None:
-            return Choice(form.media_type, syntax, form.multipart)
-    raise not_acceptable(_to_be_had(stored, kinds))
+            found.append((wish, Choice(form.media_type, syntax, form.multipart)))
+    if not found:
+        raise not_acceptable(_to_be_had(stored, kinds))
+    # Of wishes of one quality the one for what is kept wins; a wildcard that names no syntax means the default.
+    for wish, choice in found:
+        named = wish.transfer_syntax is not None or not wish.wild
+        if wish.quality == found[0][0].quality and named and choice.syntax == _kept(stored):
+            return choice
+    return found[0][1]
+
+
+def _kept(stored: str) -> str:
+    """The syntax that the frames of an instance kept in *stored* are in."""
+    return EXPLICIT_VR_LITTLE_ENDIAN if stored in syntaxes.NATIVE else stored
 
 
 def _to_be_had(stored: str, kinds: Sequence[str]) -> Iterator[Form]:
@@ -85,8 +98,7 @@ def _to_be_had(stored: str, kinds: Sequence[str]) -> Iterator[Form]:
 
 def _syntax(wish: Range, media_type: str, stored: str) -> str | None:
     """The transfer syntax that *wish* means for frames of *media_type*; None when it is not to be had."""
-    native = stored in syntaxes.NATIVE
-    kept = EXPLICIT_VR_LITTLE_ENDIAN if native else stored
+    native, kept = stored in syntaxes.NATIVE, _kept(stored)
     named = wish.transfer_syntax
     if media_type == OCTETS:
         if named in (ANY_SYNTAX, kept):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, final
 import msgspec
 
 from strongroom.dicom import json as dicom_json
+from strongroom.dicom.xml_reader import from_xml
 from strongroom.dicomweb.assembly import Draft, Passing, feed, pass_through, written
 from strongroom.dicomweb.bulk import Content, names_of, references
 from strongroom.dicomweb.media_type import MediaType, parse
@@ -28,18 +29,18 @@ from strongroom.imaging.reading import integer, text
 
 if TYPE_CHECKING:
     from strongroom.archive import Deposit
-    from strongroom.dicom.json import JsonElement
     from strongroom.dicomweb.call import Call
     from strongroom.dicomweb.incoming import Window
 
 MAX_METADATA_LENGTH: Final = 16 << 20
-"""The JSON text of all instances of a request: 2,000 enhanced ones of 8 KiB."""
+"""The JSON or XML text of all instances of a request: 2,000 enhanced ones of 8 KiB."""
 MAX_BULK_HELD: Final = 128 << 20
 """Bulk data of a request that waits in memory: a film of some minutes, or a stack of photographs."""
 MAX_DESCRIBED: Final = 10_000
 """Instances in one metadata part, as a request may have parts."""
 
 _JSON: Final = "application/dicom+json"
+_XML: Final = "application/dicom+xml"
 _BULK: Final = MediaType("application/octet-stream")
 
 
@@ -53,7 +54,9 @@ class Described:
         self._pool = call.pool
         self._uids = Uids(call.entropy)
         self._text: bytearray | None = None
-        self._begun = False
+        self._text_length = 0
+        self._kind = ""
+        self._bulk_begun = False
         self._wanted: dict[str, Draft] = {}
         self._held = 0
         self._part: bytearray | None = None
@@ -63,13 +66,14 @@ class Described:
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Metadata first, then bulk data (rule 1)."""
         media_type = parse(headers["content-type"]) if headers.get("content-type") else _BULK
-        if media_type.essence == _JSON:
-            if self._begun:
-                raise HttpProblem(400, "The metadata of all instances stands in one part.")
-            self._begun, self._text = True, bytearray()
+        if media_type.essence in (_JSON, _XML):
+            if self._bulk_begun or (self._kind and (self._kind, media_type.essence) != (_XML, _XML)):
+                raise HttpProblem(400, "Metadata stands in front of all bulk data, and in one part if it is JSON.")
+            self._kind, self._text = media_type.essence, bytearray()
             return
-        if not self._begun:
-            raise HttpProblem(400, f"The first part has to be metadata, {_JSON}.")
+        if not self._kind:
+            raise HttpProblem(400, f"The first part has to be metadata, {_JSON} or {_XML}.")
+        self._bulk_begun = True
         name = next((one for one in names_of(headers) if one in self._wanted), None)
         if name is None:
             self._window.add(Failed(CANNOT_UNDERSTAND))
@@ -88,7 +92,8 @@ class Described:
     async def take(self, view: memoryview) -> None:
         """Hold it, or pass it on (rules 2 and 3)."""
         if self._text is not None:
-            if len(self._text) + len(view) > MAX_METADATA_LENGTH:
+            self._text_length += len(view)
+            if self._text_length > MAX_METADATA_LENGTH:
                 raise HttpProblem(413, f"The metadata is longer than {MAX_METADATA_LENGTH} bytes.")
             self._text += view
         elif self._passing is not None:
@@ -133,40 +138,43 @@ class Described:
         self._wanted.clear()
 
     def _read(self, whole: bytes) -> list[Draft]:
-        """Read the metadata; return the instances that need nothing else."""
+        """Read the metadata; return the instances that need nothing else. One that is no data set fails all of them."""
         try:
-            if whole.lstrip()[:1] == b"[":
+            if self._kind == _XML:
+                found = [msgspec.Raw(dicom_json.dumps(from_xml(whole)))]
+            elif whole.lstrip()[:1] == b"[":
                 found = msgspec.json.decode(whole, type=list[msgspec.Raw])
             else:  # one instance, and a client that left out the list
                 found = [msgspec.json.decode(whole, type=msgspec.Raw)]
-        except (msgspec.MsgspecError, RecursionError) as error:
-            raise HttpProblem(400, f"{len(whole)} bytes of metadata are no JSON.") from error
+        except (msgspec.MsgspecError, RecursionError, DataSetError) as error:
+            raise HttpProblem(400, f"{len(whole)} bytes of metadata are no list of data sets.") from error
         if len(found) > MAX_DESCRIBED:
             raise HttpProblem(413, f"More than {MAX_DESCRIBED} instances are described.")
-        whole_ones = []
-        for raw in map(bytes, found):
-            try:
-                elements = dicom_json.loads(raw)
-            except DataSetError as error:
-                raise HttpProblem(400, "The metadata is no DICOM JSON model of data sets.") from error
-            draft = self._draft(raw, elements)
-            if draft is not None and not draft.missing:
-                whole_ones.append(draft)
-        return whole_ones
-
-    def _draft(self, raw: bytes, elements: dict[str, JsonElement]) -> Draft | None:
-        named = text(elements, "00080016"), text(elements, "00080018")
-        draft = Draft(self._window.slot(), raw, named, {}, max(1, integer(elements, "00280008", 1)))
         try:
-            draft.places = references(elements, self._base_url)
-            if not draft.places.keys().isdisjoint(self._wanted):
-                raise MismatchError("bulk data is referred to by two instances")  # noqa: TRY301 -- answered like the others
-        except MismatchError as error:
-            self._fail(draft, error)
-            return None
+            drafts = [self._draft(raw) for raw in map(bytes, found)]
+        except DataSetError as error:
+            raise HttpProblem(400, "The metadata is no DICOM JSON model of data sets.") from error
+        return [draft for draft in drafts if self._is_expected(draft) and not draft.missing]
+
+    def _draft(self, raw: bytes) -> Draft:
+        """Read one data set: what it is called, and what it refers to."""
+        elements = dicom_json.loads(raw)
+        named = text(elements, "00080016"), text(elements, "00080018")
+        frames = max(1, integer(elements, "00280008", 1))
+        try:
+            return Draft(raw, named, references(elements, self._base_url), frames)
+        except MismatchError:
+            return Draft(raw, named, {}, frames, allowed=False)
+
+    def _is_expected(self, draft: Draft) -> bool:
+        """Note what *draft* waits for, in its place of the order; False when it waits for what it may not."""
+        draft.slot = self._window.slot()
+        if not draft.allowed or not draft.places.keys().isdisjoint(self._wanted):
+            self._fail(draft, MismatchError("bulk data is referred to that is not this instance's alone"))
+            return False
         draft.missing = dict.fromkeys(draft.places, 1)
         self._wanted.update(dict.fromkeys(draft.places, draft))
-        return draft
+        return True
 
     def _fail(self, draft: Draft, error: StrongroomError) -> None:
         draft.contents.clear()

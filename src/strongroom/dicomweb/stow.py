@@ -97,9 +97,9 @@ def _taker(call: Call, window: Window, media_type: MediaType) -> Taker:
     inner = media_type.parameters.get("type", "").lower() if media_type.essence == _MULTIPART else media_type.essence
     if inner in ("", _DICOM):
         return Files(window)
-    if inner == _JSON:
+    if inner in (_JSON, _XML):
         return Described(window, call)
-    raise HttpProblem(415, f"Bodies of {_DICOM} or {_JSON} are taken, alone or as parts.", _CLOSE)
+    raise HttpProblem(415, f"Bodies of {_DICOM}, {_JSON} or {_XML} are taken, alone or as parts.", _CLOSE)
 
 
 async def _pieces(request: Request, most: int) -> AsyncIterator[bytes]:

@@ -10,11 +10,12 @@ __all__ = ["certificates_of_device", "has_blob"]
 
 
 def has_blob(connection: apsw.Connection, blob_id: bytes) -> bool:
-    """Whether a conflict or a quarantine entry names the blob."""
+    """Whether a conflict, a quarantine entry or a deletion names the blob."""
     return bool(
         connection.execute(
-            "SELECT 1 FROM conflict WHERE blob_id = ? UNION ALL SELECT 1 FROM quarantine WHERE blob_id = ? LIMIT 1",
-            (blob_id, blob_id),
+            "SELECT 1 FROM conflict WHERE blob_id = ?1 UNION ALL SELECT 1 FROM quarantine WHERE blob_id = ?1"
+            " UNION ALL SELECT 1 FROM deleted_instance WHERE blob_id = ?1 LIMIT 1",
+            (blob_id,),
         ).fetchall()
     )
 

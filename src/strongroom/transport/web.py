@@ -2,8 +2,9 @@
 The web door: HTTPS connections to an ASGI application (SECURITY C12, C13, T25, T26).
 
 As on the DICOM doors: a caller takes one of the few places for strangers before anything is read from it; it leaves
-that place for one of the admitted when the application says who it is; failures are answered later and later by
-source, successes never; nothing that is reported holds a byte the peer sent.
+that place for one of the admitted when the application says who it is; a source whose handshakes keep failing keeps
+its places longer and longer; nothing that is reported holds a byte the peer sent. Bad credentials are the gate's to
+slow down.
 
 What the application finds in `scope["strongroom"]`: `certificate` (DER that TLS has verified, or None), `door`,
 `address` (an IPv4-mapped one as IPv4), `port`, and `admitted`, to be called with the caller's name once somebody was
@@ -78,7 +79,6 @@ class WebDoor:
             limits=rules.limits,
             buffer=memoryview(bytearray(RAW_SIZE)),
             scope=self._scope,
-            failed=self._failed,
             refused=lambda protocol, reason: self._report(protocol.peer, reason),
         )
         self._held: dict[WebProtocol, str] = {}
@@ -175,18 +175,15 @@ class WebDoor:
                 self._places.leave(holder)
 
     async def _not_shaken(self, peer: Peer, reason: Refused) -> None:
+        """Report a failed handshake, and keep the caller waiting in its place if its source fails often."""
         if self._known_knock((peer.address, peer.port)):
             return
         self._report(peer, reason)
-        delay = self._count_failure(peer)
+        source, now = source_of(peer.address), asyncio.get_running_loop().time()
+        self._failures.add(source, now)
+        delay = self._failures.delay(source, now)
         if delay:
             await asyncio.sleep(delay)
-
-    def _count_failure(self, peer: Peer) -> float:
-        source = source_of(peer.address)
-        now = asyncio.get_running_loop().time()
-        self._failures.add(source, now)
-        return self._failures.delay(source, now)
 
     def _report(self, peer: Peer, reason: Refused) -> None:
         if not self._known_knock((peer.address, peer.port)):
@@ -224,10 +221,6 @@ class WebDoor:
             self._held[protocol] = holder
         protocol.holder = holder
         return True
-
-    def _failed(self, protocol: WebProtocol) -> float:
-        peer = protocol.peer
-        return 0.0 if self._known_knock((peer.address, peer.port)) else self._count_failure(peer)
 
 
 def _config(app: ASGI3Application) -> Config:
