@@ -28,5 +28,5 @@ def test_both_share_one_transaction(tmp_path):
                 assert (find_instance(reader, "1.5"), conflicts.count(reader)) == (None, 0)
     with database.reader() as reader:
         assert (counts(reader).instances, conflicts.count(reader)) == (1, 1)
-        assert (format_version(reader, "catalogue"), format_version(reader, "register")) == (3, 2)
+        assert (format_version(reader, "catalogue"), format_version(reader, "register")) == (3, 3)
     database.close()
