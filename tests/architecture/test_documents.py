@@ -150,7 +150,7 @@ ASKED_BY = {
     EventType.APPLICATION_START: ".started(",
     EventType.APPLICATION_STOP: ".stopped(",
     EventType.LOGIN: ".authenticated(",
-    EventType.LOGOUT: ".authenticated(",
+    EventType.LOGOUT: "logout=True",
     EventType.NODE_AUTHENTICATION: ".not_admitted(",
     EventType.RESTRICTED_FUNCTION: ".alert(",
     EventType.AUTHORIZATION_DECISION: "reporter.refused(",

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from archive.world import World, aio, deposited, opened
-from strongroom.archive import SystemCredential
+from strongroom.access.identity import Rejected
+from strongroom.archive import NoCredential, SystemCredential
 from strongroom.audit.codes import Event
 from strongroom.errors import AccessDenied
 from strongroom.register import callers
@@ -114,7 +115,7 @@ async def test_who_never_said_a_name_is_recorded_too(tmp_path: Path) -> None:
     async with opened(tmp_path / "home") as world:
         refusals = world.archive.gate.refusals
         for _ in range(27):
-            world.archive.gate.turned_away("dicom", "10.9.9.9", 1234, "tls")
+            refusals.turned_away("dicom", "10.9.9.9", 1234, "tls")
         await refusals.stop()
         with world.parts.database.reader() as connection:
             (knocked,) = callers.refused(connection)
@@ -133,3 +134,26 @@ async def test_a_door_nobody_configured_admits_nobody(tmp_path: Path) -> None:
     async with opened(tmp_path / "home") as world:
         with pytest.raises(AccessDenied):
             await world.admit("CT1", await world.enrol("CT1"), door="side")
+
+
+@aio
+async def test_who_shows_nothing_is_recorded_before_it_is_answered(tmp_path: Path) -> None:
+    """A request without a credential stands in the trail when the door answers 401; a flood of them is counted."""
+    async with opened(tmp_path / "home") as world:
+        gate = world.archive.gate
+        await gate.turned_away("web", "10.9.9.9", 1234, NoCredential.MISSING)
+        assert ["no-credential"] == refusals(world)
+        for _ in range(26):
+            await gate.turned_away("web", "10.9.9.9", 1234, NoCredential.MISSING)
+        assert 10 == len(refusals(world))
+        await gate.refusals.stop()
+        with world.parts.database.reader() as connection:
+            (knocked,) = callers.refused(connection)
+
+        assert (27, "web") == (knocked.count, knocked.door)
+        assert 11 == len(refusals(world))
+
+
+def test_reasons_of_front_doors_are_those_of_the_trail() -> None:
+    """What a front door may say of a request without a credential is explained in the trail's page like the rest."""
+    assert {one.value for one in NoCredential} <= {one.value for one in Rejected}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from strongroom.archive import Query, Root
 from strongroom.archive.matches import PAGE
 from strongroom.audit.codes import Event
 from strongroom.dicom.model import Level
-from strongroom.errors import AccessDenied, MismatchError, OutOfResources
+from strongroom.errors import AccessDenied, LocalProtocolError, MismatchError, OutOfResources
 
 
 def queries(world: World) -> list:
@@ -97,3 +98,28 @@ async def test_who_may_not_query_is_refused_and_recorded(tmp_path: Path) -> None
 
         assert 2 == sum(entry.message.failed for entry in world.trail())
         assert [] == queries(world)
+
+
+@aio
+async def test_a_limit_says_whether_there_is_more(tmp_path: Path) -> None:
+    """Behind the last answer a limit lets through, an offset counted in; asked before the first answer it is a bug."""
+    async with opened(tmp_path / "home") as world:
+        session = await world.device()
+        for number in range(3):
+            await deposited(session, number, study=f"1.2.{number}")
+        found = {}
+        for offset, limit in ((0, 2), (0, 3), (1, 2), (0, 1), (3, 1), (0, None)):
+            matches = await session.query(replace(STUDIES, offset=offset, limit=limit, relational=True))
+            with pytest.raises(LocalProtocolError):
+                await matches.go_on()
+            count = len([match async for match in matches])
+            found[offset, limit] = count, await matches.go_on()
+
+        assert {
+            (0, 2): (2, True),
+            (0, 3): (3, False),
+            (1, 2): (2, False),
+            (0, 1): (1, True),
+            (3, 1): (0, False),
+            (0, None): (3, False),
+        } == found

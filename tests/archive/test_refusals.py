@@ -73,7 +73,7 @@ async def test_who_came_to_no_credential_is_recorded_a_moment_later(tmp_path: Pa
     async with opened(tmp_path / "home") as world:
         refusals = world.archive.gate.refusals
         for number in range(MAX_WAITING + 50):
-            refusals.turned_away("web", f"10.0.{number // 250}.{number % 250}", 4000, "credential-missing")
+            refusals.turned_away("web", f"10.0.{number // 250}.{number % 250}", 4000, "no-credential")
         assert [] == refused(world)
         refusals.start()
         await until(lambda: len(refused(world)) == MAX_WAITING)

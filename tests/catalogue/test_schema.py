@@ -6,7 +6,7 @@ from catalogue.holding import blob, header
 from register.registry import label, stored
 from strongroom.catalogue.instances import counts, find_instance
 from strongroom.catalogue.record import Recorder
-from strongroom.ground.database import Database, format_version
+from strongroom.ground.database import Database, format_version, migrations_in
 from strongroom.register import conflicts
 
 
@@ -28,5 +28,6 @@ def test_both_share_one_transaction(tmp_path):
                 assert (find_instance(reader, "1.5"), conflicts.count(reader)) == (None, 0)
     with database.reader() as reader:
         assert (counts(reader).instances, conflicts.count(reader)) == (1, 1)
-        assert (format_version(reader, "catalogue"), format_version(reader, "register")) == (3, 3)
+        for name in ("catalogue", "register"):
+            assert format_version(reader, name) == len(migrations_in(f"strongroom.{name}.migrations"))
     database.close()

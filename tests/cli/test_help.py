@@ -17,7 +17,7 @@ from strongroom.cli.main import app
 HEAVY = ("apsw", "asyncio", "cryptography", "msgspec", "pydicom", "rich", "ssl", "structlog", "uvloop")
 """What `--help` must not wait for."""
 
-AGREED = {"init", "serve", "demo", "status", "doors", "device add", "device list", "device revoke", "import", "check",
+AGREED = {"init", "serve", "demo", "status", "doors", "device add", "device list", "device revoke", "import", "check", "export study", "export series",
           "token add", "token list", "token revoke", "trail show", "trail verify"}  # fmt: skip
 """The commands that scripts may rely on (DESIGN section 6)."""
 

@@ -256,6 +256,19 @@ def test_scripts_of_a_package(package):
     assert migrations_in("stepsfortest") == (Migration(1, "one"), Migration(2, "two"))
 
 
+def test_a_script_calls_functions_of_its_package(package, database):
+    """What SQL cannot say a package gives to its scripts; an exception in it takes the migration back."""
+    (package / "__init__.py").write_text("FUNCTIONS = {'doubled': lambda text: text * 2, 'broken': lambda: 1 / 0}")
+    (package / "0001_first.sql").write_text("CREATE TABLE a (x); INSERT INTO a VALUES (doubled('ab'));")
+    migrate(database.writer, "a", migrations_in("stepsfortest"))
+    (package / "0002_second.sql").write_text("INSERT INTO a VALUES (broken());")
+
+    with pytest.raises(ZeroDivisionError):
+        migrate(database.writer, "a", migrations_in("stepsfortest"))
+    assert database.writer.execute("SELECT x FROM a").fetchall() == [("abab",)]
+    assert format_version(database.writer, "a") == 1
+
+
 def test_gap_in_the_numbers_is_refused(package):
     """A missing number is a mistake of ours and is named."""
     (package / "0001_first.sql").write_text("one")

@@ -50,7 +50,12 @@ class Place:
         """GET, with exactly that Accept header; *path* may be a whole URL of ours."""
         url = path if path.startswith("https:") else self.web + path
         answer = self.session.get(url, headers={"Accept": accept} if accept else {}, timeout=60)
-        assert answer.status_code == 200, (path.split("?", maxsplit=1)[0], accept, answer.status_code, answer.text[:300])
+        assert answer.status_code == 200, (
+            path.split("?", maxsplit=1)[0],
+            accept,
+            answer.status_code,
+            answer.text[:300],
+        )
         return answer
 
 

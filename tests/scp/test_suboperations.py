@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from scp.world import CT, EXPLICIT, IMPLICIT, JPEG, MR, read_identifier
+from strongroom.imaging.pool import Pool
 from strongroom.scp.suboperations import (
     MAX_FAILED_LISTED,
     SOP_CLASS_NOT_ACCEPTED,
@@ -19,6 +20,8 @@ from strongroom.scp.suboperations import (
 from strongroom.upper_layer.events import AcceptedContext
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+HTJ2K = "1.2.840.10008.1.2.4.202"
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,48 @@ class Item:
 @pytest.mark.parametrize(
     ("stored", "accepted", "expected"),
     [
-        (EXPLICIT, [EXPLICIT, IMPLICIT], Route(1)),
-        (IMPLICIT, [EXPLICIT, IMPLICIT], Route(3)),
-        (IMPLICIT, [JPEG, EXPLICIT], Route(3, EXPLICIT)),
-        (EXPLICIT, [IMPLICIT], Route(1, IMPLICIT)),
-        (JPEG, [JPEG], Route(1)),
+        (EXPLICIT, [EXPLICIT, IMPLICIT], [Route(1)]),
+        (IMPLICIT, [EXPLICIT, IMPLICIT], [Route(3)]),
+        (IMPLICIT, [JPEG, EXPLICIT], [Route(3, EXPLICIT)]),
+        (EXPLICIT, [IMPLICIT], [Route(1, IMPLICIT)]),
+        (JPEG, [JPEG], [Route(1)]),
         (JPEG, [EXPLICIT, IMPLICIT], SYNTAX_NOT_ACCEPTED),
         (EXPLICIT, [JPEG], SYNTAX_NOT_ACCEPTED),
         (EXPLICIT, [], SOP_CLASS_NOT_ACCEPTED),
     ],
 )
-def test_how_an_instance_goes_out(stored: str, accepted: list[str], expected: Route | str) -> None:
+def test_how_an_instance_goes_out(stored: str, accepted: list[str], expected: list[Route] | str) -> None:
     """The stored syntax, else the other native one, else the reason why not."""
     contexts = [AcceptedContext(2 * n + 1, CT, syntax) for n, syntax in enumerate(accepted)]
 
-    assert expected == Channel(None, contexts).route(Item(transfer_syntax_uid=stored))
+    assert expected == Channel(None, contexts).routes(Item(transfer_syntax_uid=stored))
+
+
+@pytest.mark.parametrize(
+    ("stored", "accepted", "expected"),
+    [
+        (JPEG, [JPEG, EXPLICIT], [Route(1)]),
+        (EXPLICIT, [JPEG_LS, IMPLICIT], [Route(3, IMPLICIT)]),
+        (JPEG, [IMPLICIT, EXPLICIT], [Route(3, EXPLICIT, True), Route(1, IMPLICIT, True)]),
+        (EXPLICIT, [JPEG_LS, HTJ2K], [Route(3, HTJ2K, True), Route(1, JPEG_LS, True)]),
+        (JPEG, [JPEG_LS], SYNTAX_NOT_ACCEPTED),
+        ("1.2.840.10008.1.2.4.102", [EXPLICIT], SYNTAX_NOT_ACCEPTED),
+    ],
+)
+def test_how_an_instance_goes_out_where_pixels_can_be_converted(
+    stored: str, accepted: list[str], expected: list[Route] | str
+) -> None:
+    """Decoded first, then the quickest lossless codec; nothing lossy is compressed anew, no video decoded."""
+    contexts = [AcceptedContext(2 * n + 1, CT, syntax) for n, syntax in enumerate(accepted)]
+
+    assert expected == Channel(None, contexts, Pool()).routes(Item(transfer_syntax_uid=stored))
+
+
+def test_decoded_ones_are_proposed_where_pixels_can_be_converted() -> None:
+    """A destination that takes nothing compressed gets a compressed image all the same."""
+    (batch,) = plan([Item(CT, JPEG)], has_pool=True)
+
+    assert [context.transfer_syntaxes for context in batch.contexts] == [(JPEG,), (EXPLICIT,), (IMPLICIT,)]
 
 
 def test_what_is_proposed_to_a_destination() -> None:

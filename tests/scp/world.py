@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
+from imaging.corpus import taken
 from strongroom.dicom.header import HeaderReader
 from strongroom.dicom.model import Level, identify
 from strongroom.dimse import Assembler, CCancelRequest, DataFragment, MessageReceived, encode
@@ -32,6 +33,7 @@ from strongroom.errors import (
     RemoteProtocolError,
     StrongroomError,
 )
+from strongroom.imaging.pool import Pool
 from strongroom.scp import Provider
 from strongroom.scp.exchange import DEFAULT_LIMITS, Limits
 from strongroom.scp.ports import Query, Recipient, Target
@@ -232,13 +234,20 @@ class Disclosure:
         self._inside = False
         self._archive.diary.append(("end", self._recipient))
 
-    async def open(self, instance: Stored) -> AsyncIterator[memoryview]:
+    async def open(self, instance: Stored, first: int = 0, last: int | None = None) -> AsyncIterator[memoryview]:
         assert self._inside
-        view = memoryview(instance.data)
+        view = memoryview(instance.data)[first:last]
         for count, start in enumerate(range(0, len(view), self._archive.piece)):
             if count >= self._archive.unreadable_after.get(instance.sop_instance_uid, 1 << 60):
                 raise IntegrityError("a segment does not open")
             yield view[start : start + self._archive.piece]
+
+    async def frames(self, instance: Stored):
+        assert self._inside
+        found = taken("", instance.transfer_syntax_uid, instance.data)
+        if found is None:
+            raise NotFound("no Pixel Data")
+        return found
 
     def sent(self, instance: Stored) -> None:
         self._archive.diary.append(("sent", instance.sop_instance_uid))
@@ -415,11 +424,17 @@ class Peer:
     """A client on one end, with the provider at work on the other."""
 
     def __init__(
-        self, session: Session, contexts: list[AcceptedContext], *, outbound=None, limits: Limits = DEFAULT_LIMITS
+        self,
+        session: Session,
+        contexts: list[AcceptedContext],
+        *,
+        outbound=None,
+        limits: Limits = DEFAULT_LIMITS,
+        pool: Pool | None = None,
     ) -> None:
         self.client, self.server = link(contexts)
         self.session = session
-        self._provider = Provider(ae_title="STRONGROOM", outbound=outbound or NoWayOut(), limits=limits)
+        self._provider = Provider(ae_title="STRONGROOM", outbound=outbound or NoWayOut(), limits=limits, pool=pool)
         self.task: asyncio.Task
 
     async def __aenter__(self):

@@ -157,7 +157,7 @@ async def test_a_refused_method_is_told_the_known_ones() -> None:
 
 @aio
 async def test_trailers_do_not_become_fields_of_the_head() -> None:
-    """uvicorn adds them to the list the application decides by; here they are dropped."""
+    """Uvicorn adds them to the list the application decides by; here they are dropped."""
     request = POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nAuthorization: Bearer x\r\nHost: evil\r\n\r\n"
     async with web_house() as house:
         reader, writer = await house.connect()
@@ -196,6 +196,23 @@ async def test_bytes_that_come_while_an_answer_is_made_are_not_read() -> None:
 
         assert received.endswith(b"hello")
         assert ["/slow"] == [scope["path"] for scope in house.app.scopes]
+
+
+@aio
+async def test_a_client_that_has_its_answer_by_length_may_ask_again() -> None:
+    """It cannot know that the records of what it got are still being written; its next request waits for them."""
+    async with web_house() as house:
+        reader, writer = await house.connect()
+        writer.write(b"GET /by_length HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert b"hello" == (await answer(reader)).body
+        writer.write(GET)
+        await asyncio.sleep(0.05)
+        assert ["/by_length"] == [scope["path"] for scope in house.app.scopes]
+        house.app.go_on.set()
+        assert b"hello" == (await answer(reader)).body
+        writer.close()
+
+        assert ["/by_length", "/"] == [scope["path"] for scope in house.app.scopes]
 
 
 @aio

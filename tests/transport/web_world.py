@@ -23,7 +23,7 @@ QUICK = Limits(
     grace_seconds=0.3,
     idle_seconds=1.0,
     stall_seconds=0.4,
-    linger_seconds=0.2,
+    linger_seconds=0.05,
     tick_seconds=0.02,
 )
 NO_DELAY = Quota(first_delay_seconds=0.0, longest_delay_seconds=0.0, knocking_per_address=32)
@@ -98,6 +98,14 @@ class App:
             await asyncio.sleep(0)
         await send({"type": "http.response.body"})
 
+    async def answer_by_length(self, scope, receive, send) -> None:
+        """Every byte of the answer goes out, and only then something is waited for before the answer ends."""
+        length = [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": b"hello", "more_body": True})
+        await self.go_on.wait()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
     async def answer_slow(self, scope, receive, send) -> None:
         await self.go_on.wait()
         await self.answer_hello(scope, receive, send)
@@ -160,11 +168,11 @@ class WebHouse:
 
 async def rest(reader: asyncio.StreamReader) -> bytes:
     """Everything until the other side hangs up."""
-    received = b""
+    received = bytearray()
     with contextlib.suppress(OSError):
         while piece := await reader.read(65_536):
             received += piece
-    return received
+    return bytes(received)
 
 
 async def answer(reader: asyncio.StreamReader) -> Answer:

@@ -81,7 +81,7 @@ class Rejected(StrEnum):
     DOOR_EXPIRED = "door-expired"
     DOOR_NETWORK = "door-network"
     PASSCODE_IN_CLEAR = "passcode-in-clear"
-    CREDENTIAL_MISSING = "credential-missing"
+    NO_CREDENTIAL = "no-credential"
     CREDENTIAL_UNREADABLE = "credential-unreadable"
     CREDENTIAL_TWICE = "credential-twice"
     TOKEN_IN_URL = "token-in-url"  # noqa: S105 -- a reason

@@ -46,6 +46,7 @@ from strongroom.vault.pack import Vault
 TLS_DOOR = "dicom"
 LEGACY_DOOR = "legacy"
 WEB_DOOR = "web"
+CLEAR = "plain text"
 _LOCK = "lock"
 
 
@@ -79,9 +80,9 @@ class Archive:
     def web_settings(self) -> dict[str, str]:
         """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""
         open_now = (door["address"] for door in self.door_table() if door["name"] == WEB_DOOR)
-        host, port = configuration.split_listen(next(open_now, self.config.web.listen), "web.listen")
-        named = "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host
-        return {"url": f"https://{named}:{port}/dicom-web", "authority": str(self.home.keys / CERTIFICATE_FILE)}
+        _, port = configuration.split_listen(next(open_now, self.config.web.listen), "web.listen")
+        url = configuration.web_base_url(self.config.web, port)
+        return {"url": url, "authority": str(self.home.keys / CERTIFICATE_FILE)}
 
     def connection_settings(self, enrolled: dict[str, Any]) -> dict[str, str]:
         """What a device has to be told to reach the archive, and a command to try it."""
@@ -111,10 +112,13 @@ def identity_doors(config: configuration.Config) -> dict[str, identity.Door]:
 
 def closed_doors(config: configuration.Config) -> list[dict[str, Any]]:
     """The table of doors while no server runs."""
-    doors = [_closed(TLS_DOOR, config.dicom.listen, "TLS", "enrolled devices with their certificate")]
+    doors = [
+        _closed(TLS_DOOR, config.dicom.listen, "TLS", "enrolled devices with their certificate"),
+        _closed(WEB_DOOR, config.web.listen, "HTTPS", "callers with a token, enrolled devices with their certificate"),
+    ]
     if config.legacy is not None:
         who = f"{', '.join(config.legacy.networks)}: store and echo, until {config.legacy.expires}"
-        doors.append(_closed(LEGACY_DOOR, config.legacy.listen, "plain text", who))
+        doors.append(_closed(LEGACY_DOOR, config.legacy.listen, CLEAR, who))
     return doors
 
 

@@ -14,6 +14,7 @@ import tomllib
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DICOM = "127.0.0.1:2762"
 DEFAULT_WEB = "127.0.0.1:8443"
+WEB_PATH = "/dicom-web"
 _AE_TITLE = re.compile(r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?")
 """
 PS3.5 §6.2, VR AE: 1-16 characters of the default repertoire without backslash and control characters, no outer
@@ -40,9 +42,15 @@ class Dicom(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="keb
 
 
 class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """The web door (DICOMweb and console over HTTPS); reserved here, opened by the package `dicomweb`."""
+    """The web door: DICOMweb over HTTPS."""
 
     listen: str = DEFAULT_WEB
+    names: tuple[str, ...] = ("localhost",)
+    certificate: str = ""
+    """A PEM file of one's own, with what leads to its authority; empty for one of the archive's authority."""
+    key: str = ""
+    base_url: str = ""
+    """What stands in the links of answers; empty for the first name and the port."""
 
 
 class Legacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
@@ -120,6 +128,7 @@ def _check(config: Config, name: str) -> None:
     check_ae_title(config.dicom.ae_title, f"{name}: dicom.ae-title")
     for key, value in (("dicom.listen", config.dicom.listen), ("web.listen", config.web.listen)):
         _loopback_only(key, value, name)
+    _check_web(config.web, name)
     if config.legacy is not None:
         _loopback_only("legacy.listen", config.legacy.listen, name)
         if not config.legacy.networks:
@@ -131,6 +140,37 @@ def _check(config: Config, name: str) -> None:
     for field in msgspec.structs.fields(Limits):
         if getattr(config.limits, field.name) < 1:
             raise ConfigurationError(f"{name}: limits.{field.encode_name} must be at least 1")
+
+
+def _check_web(web: Web, name: str) -> None:
+    if not web.names:
+        raise ConfigurationError(f"{name}: web.names must name the host that clients call, for example localhost")
+    if bool(web.certificate) != bool(web.key):
+        raise ConfigurationError(f"{name}: web.certificate and web.key belong together; give both or none")
+    if web.base_url:
+        try:
+            parts = urlsplit(web.base_url)
+            whole = (parts.scheme, parts.path, parts.query, parts.fragment, parts.username)
+            right = whole == ("https", WEB_PATH, "", "", None) and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            right = False
+        if not right:
+            raise ConfigurationError(
+                f"{name}: web.base-url must be https://HOST{WEB_PATH} or https://HOST:PORT{WEB_PATH}, "
+                "without anything after it"
+            )
+
+
+def web_base_url(web: Web, port: int) -> str:
+    """The address of DICOMweb as callers know it; *port* is the one that listens."""
+    name = web.names[0]
+    return web.base_url or f"https://{f'[{name}]' if ':' in name else name}:{port}{WEB_PATH}"
+
+
+def host_names(listen: str, names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """The names and addresses in a door's certificate: *names*, `localhost`, and the host it listens on."""
+    host, _ = split_listen(listen, where)
+    return tuple(dict.fromkeys((*names, "localhost", host)))
 
 
 def check_ae_title(ae_title: str, where: str = "--ae-title") -> None:
@@ -181,8 +221,12 @@ listen = "{dicom}"
 ae-title = "{ae_title}"
 names = ["localhost"]        # host names and addresses in the door's certificate (takes effect at the next start)
 
-[web]                        # DICOMweb and console over HTTPS (reserved; this version does not open it yet)
+[web]                        # DICOMweb over HTTPS; every caller shows a token or a certificate of the archive
 listen = "{web}"
+names = ["localhost"]        # host names and addresses it is called by, the first in links; also in its certificate
+certificate = ""             # a certificate of your own: PEM file, and its key, which others must not be able to read;
+key = ""                     # without them the archive issues one at every start
+base-url = ""                # behind a proxy: what callers use, "https://pacs.example.org/dicom-web"
 
 [limits]                     # reasons in docs/limits.md
 associations = 600           # open at once, all devices together

@@ -96,7 +96,7 @@ class Doorkeeper:
 
     def refused(self, peer: Peer, reason: Refused) -> None:
         """The listener's report of a caller it did not let come so far."""
-        self._archive.gate.turned_away(peer.door, peer.address, peer.port, reason.value)
+        self._archive.gate.refusals.turned_away(peer.door, peer.address, peer.port, reason.value)
 
 
 @final

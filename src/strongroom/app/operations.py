@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
-from strongroom.app import importing
+from strongroom.app import exporting, importing
 from strongroom.app.assembly import LEGACY_DOOR
 from strongroom.app.config import check_ae_title, check_network, split_listen
 from strongroom.archive import HostCredential
@@ -144,6 +144,11 @@ async def _import(_archive: Archive, session: Session, *, path: str) -> Replies:
         yield reply
 
 
+async def _export(_archive: Archive, session: Session, *, level: str, uid: str, out: str) -> Replies:
+    async for reply in exporting.export(session, level=level, uid=uid, out=out):
+        yield reply
+
+
 _OPERATIONS: dict[str, Callable[..., Replies]] = {
     "status": _status,
     "doors": _doors,
@@ -157,4 +162,5 @@ _OPERATIONS: dict[str, Callable[..., Replies]] = {
     "trail.show": _trail_show,
     "trail.verify": _trail_verify,
     "import": _import,
+    "export": _export,
 }

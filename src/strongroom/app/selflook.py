@@ -14,10 +14,12 @@ from collections import deque
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from strongroom.app.assembly import WEB_DOOR
 from strongroom.archive.acts import Note
 from strongroom.audit.codes import EventType, Outcome
 from strongroom.exposure.probes import Look, look_at
-from strongroom.exposure.territory import Territory
+from strongroom.exposure.territory import Host, Territory
+from strongroom.exposure.web_probes import look_at_web
 
 if TYPE_CHECKING:
     from strongroom.app.assembly import Archive
@@ -70,7 +72,10 @@ class SelfLook:
             await asyncio.sleep(EVERY_SECONDS)
             await self.once()
 
-    async def _look(self, host: Any) -> Look:
+    async def _look(self, host: Host) -> Look:
+        if host.label == WEB_DOOR:
+            name = self._archive.config.web.names[0]
+            return await look_at_web(host, name=name, announce=self._own.append, entropy=os.urandom)
         return await look_at(
             host, called=self._archive.config.dicom.ae_title, announce=self._own.append, entropy=os.urandom
         )

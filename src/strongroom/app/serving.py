@@ -16,13 +16,13 @@ import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import msgspec
 import uvloop
 
 from strongroom.app import config as configuration
-from strongroom.app.assembly import LEGACY_DOOR, TLS_DOOR, Archive, closed_doors, open_archive
+from strongroom.app.assembly import CLEAR, LEGACY_DOOR, TLS_DOOR, WEB_DOOR, Archive, closed_doors, open_archive
 from strongroom.app.control import ControlServer
 from strongroom.app.doorkeeper import Doorkeeper, WayOut
 from strongroom.app.founding import read_passphrase
@@ -34,6 +34,7 @@ from strongroom.archive.acts import Note
 from strongroom.audit.codes import EventType
 from strongroom.errors import ConfigurationError
 from strongroom.ground.allocator import keep_freed_memory
+from strongroom.imaging.pool import Pool
 from strongroom.scp.dispatch import Provider
 from strongroom.transport import tls
 from strongroom.transport.doors import Door, Rules
@@ -41,6 +42,9 @@ from strongroom.transport.listener import Listener
 from strongroom.transport.pacing import Deadlines
 from strongroom.transport.quotas import Quota
 from strongroom.upper_layer.events import MAX_PDU_LENGTH
+
+if TYPE_CHECKING:
+    from strongroom.app.web import Web
 
 STOP_SECONDS = 10.0
 """What is under way may finish for so long once the end was asked for."""
@@ -76,6 +80,8 @@ class Server:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         config = archive.config
+        self.pool = Pool()
+        """Pixel work of all doors."""
         self._identity = self._door_identity()
         self._look = SelfLook(archive, self)
         provider = Provider(
@@ -85,6 +91,7 @@ class Server:
                 lambda: tls.client_context(self._identity, archive.authority.certificate),
                 self._own_addresses,
             ),
+            pool=self.pool,
         )
         self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH, own_knock=self._look.is_own)
         limits = config.limits
@@ -99,14 +106,14 @@ class Server:
             refused=self._doorkeeper.refused,
             known_knock=self._look.is_own,
         )
+        self._web: Web | None = None
         self._table = {door["name"]: door for door in closed_doors(config)}
         self._ended = asyncio.Event()
 
     def _door_identity(self) -> tls.Identity:
         """A fresh certificate of our own authority at every start, its key never on the disk."""
         config = self._archive.config
-        host, _ = configuration.split_listen(config.dicom.listen, "dicom.listen")
-        names = tuple(dict.fromkeys((*config.dicom.names, "localhost", host)))
+        names = configuration.host_names(config.dicom.listen, config.dicom.names, "dicom.listen")
         bundle = self._archive.authority.issue_server(names)
         return tls.Identity(bundle.certificate, bundle.key)
 
@@ -125,12 +132,14 @@ class Server:
             loop.add_signal_handler(number, self._ended.set)
         archive.serving = True
         await asyncio.to_thread(parts.database.reserve_log)
+        archive.disconnect_web = self._disconnect_web
         archive.door_table = lambda: list(self._table.values())
         archive.disconnect = lambda device: self._listener.disconnect(lambda present: present.holder == device)
         control = ControlServer(
             archive.home.control_socket, lambda name, given, uid: operate(archive, name, given, uid)
         )
         await archive.core.committer.submit(Note((parts.reporter.started(parts.clock()),)))
+        await self.pool.start()
         archive.gate.refusals.start()
         archive.core.fragments.start()
         background = [loop.create_task(self._prepare())]
@@ -150,7 +159,8 @@ class Server:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await self._listener.stop(STOP_SECONDS)
+            await asyncio.gather(self._listener.stop(STOP_SECONDS), self._close_web(STOP_SECONDS))
+            await self.pool.stop()
             await control.stop()
             await archive.gate.refusals.stop()
             await archive.core.committer.submit(Note((parts.reporter.stopped(parts.clock()),)))
@@ -160,6 +170,7 @@ class Server:
         host, port = configuration.split_listen(config.dicom.listen, "dicom.listen")
         context = tls.server_context(self._identity, self._archive.authority.certificate)
         await self._open(Door(TLS_DOOR, host, port, context))
+        await self._open_web()
         legacy = config.legacy
         if legacy is None:
             return
@@ -174,12 +185,30 @@ class Server:
         try:
             port = await self._listener.open(door)
         except OSError as error:
-            raise ConfigurationError(
-                f"the door {door.name} cannot listen on {door.host}:{door.port} ({error.strerror or error}); "
-                "is another program there?"
-            ) from error
-        shown = f"[{door.host}]" if ":" in door.host else door.host
-        self._table[door.name] |= {"address": f"{shown}:{port}", "state": "open"}
+            raise _taken(door.name, door.host, door.port, error) from error
+        self._opened(door.name, door.host, port)
+
+    async def _open_web(self) -> None:
+        from strongroom.app.web import Web  # noqa: PLC0415 -- 0.2 s that only a server has to spend
+
+        host, port = configuration.split_listen(self._archive.config.web.listen, "web.listen")
+        self._web = Web(self._archive, self.pool, own_knock=self._look.is_own)
+        try:
+            opened = await self._web.open()
+        except OSError as error:
+            raise _taken(WEB_DOOR, host, port, error) from error
+        self._opened(WEB_DOOR, host, opened)
+
+    async def _close_web(self, seconds: float) -> None:
+        if self._web is not None:
+            await self._web.close(seconds)
+
+    def _disconnect_web(self, kind: str, name: str) -> int:
+        return 0 if self._web is None else self._web.disconnect(kind, name)
+
+    def _opened(self, name: str, host: str, port: int) -> None:
+        shown = f"[{host}]" if ":" in host else host
+        self._table[name] |= {"address": f"{shown}:{port}", "state": "open"}
 
     async def warn_of_plaintext(self) -> None:
         """Every day that the plaintext door is open the trail says so (SECURITY C08)."""
@@ -195,7 +224,10 @@ class Server:
 
     async def shut(self, name: str, evidence: str) -> None:
         """Shut a door that let a stranger in; it stays shut until the next start."""
-        await self._listener.shut(name)
+        if name == WEB_DOOR:
+            await self._close_web(0)
+        else:
+            await self._listener.shut(name)
         log("door-shut", level="error", door=name, evidence=evidence)
         self._table[name] |= {"state": "shut", "stranger": evidence}
 
@@ -221,11 +253,18 @@ class Server:
         if as_json:
             line = msgspec.json.encode({"ready": True, "doors": doors}).decode()
         else:
-            shown = (
-                f"{door['name']} {door['address']} ({'PLAIN TEXT' if door['name'] == LEGACY_DOOR else 'TLS'})"
-                for door in doors
-            )
+            shown = (f"{door['name']} {door['address']} ({_shown(door['transport'])})" for door in doors)
             line = "ready  " + "  ".join(shown)
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
+
+
+def _shown(transport: str) -> str:
+    return transport.upper() if transport == CLEAR else transport
+
+
+def _taken(name: str, host: str, port: int, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"the door {name} cannot listen on {host}:{port} ({error.strerror or error}); is another program there?"
+    )

@@ -76,7 +76,7 @@ Credential = DeviceCredential | TokenCredential | WebCertificateCredential | Hos
 class NoCredential(StrEnum):
     """Why a request on the web door never came to the gate: the reason to give to `Gate.turned_away`."""
 
-    MISSING = "credential-missing"
+    MISSING = "no-credential"
     """Neither a token nor a client certificate."""
     UNREADABLE = "credential-unreadable"
     """An Authorization header that is not `Bearer` and a token."""

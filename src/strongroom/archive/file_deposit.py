@@ -30,7 +30,8 @@ class FileDeposit:
     One file. Use: `await feed` every piece, then `await finish()` or `await abandon(reason)`.
 
     All raise what `Deposit` raises, and DataSetError for what is no file of DICOM: `begun` is False then, and nothing
-    of it is kept. Of a DICOMDIR or an unknown transfer syntax nothing is kept either. SOP class and instance are what the data set says: the File Meta Information often lags behind it.
+    of it is kept. Of a DICOMDIR or an unknown transfer syntax nothing is kept either. SOP class and instance are what
+    the data set says: the File Meta Information often lags behind it.
     """
 
     __slots__ = ("_deposit", "_reader", "_session", "_sop_classes", "_study_instance_uid")

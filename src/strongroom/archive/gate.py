@@ -57,8 +57,7 @@ class Gate:
         self._seen: dict[tuple[ActorKind, str], float] = {}
         self._logins: OrderedDict[tuple[str, str], float] = OrderedDict()
         self.refusals = Refusals(core)
-        self.turned_away = self.refusals.turned_away
-        """`(door, address, port, reason)`: take note of a caller that came to no credential."""
+        """What doors report of callers that came to no request goes to its `turned_away`, which never waits."""
 
     async def admit(self, credential: Credential) -> Session:
         """Return a session, or raise AccessDenied once the refusal is recorded."""
@@ -146,6 +145,13 @@ class Gate:
             message = recording.not_admitted(parts, credential, rejection, ae_title)
         change = noted(kind, parts.clock(), message, ae_title=ae_title, fingerprint=rejection.fingerprint)
         await self.refusals.refuse(kind, change)
+
+    async def turned_away(self, door: str, address: str, port: int, reason: str) -> None:
+        """Record one who asked without a credential (`NoCredential`), before it is answered; counted as the others."""
+        parts = self._core.parts
+        message = recording.turned_away(parts, door, f"{address}:{port}", reason)
+        kind = Kind(address, door, reason)
+        await self.refusals.refuse(kind, noted(kind, parts.clock(), message))
 
     async def _note_login(self, actor: Actor) -> None:
         """Record that a service uses its token from this address, for the first time or after an hour."""

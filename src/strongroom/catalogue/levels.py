@@ -114,15 +114,12 @@ def _patient(
         (identity.patient_id, identity.issuer, lone),
     )
     if not found:
-        columns = _patient_columns(attributes)
         connection.execute(
             "INSERT INTO patient (patient_id, issuer_of_patient_id, lone_study, name_alphabetic, name_ideographic,"
             " name_phonetic, birth_date, attributes, folded) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (identity.patient_id, identity.issuer, lone, *columns),
+            (identity.patient_id, identity.issuer, lone, *_patient_columns(attributes)),
         )
-        patient = connection.last_insert_rowid()
-        list_name(connection, "patient", patient, columns[:3])
-        return patient, True
+        return connection.last_insert_rowid(), True
     _complete_patient(connection, found[0][0], _decode(found[0][1]), attributes, merging)
     return int(found[0][0]), False
 
@@ -143,14 +140,11 @@ def _complete_patient(
 ) -> None:
     added = _compare(kept, stated, Differs.PATIENT, merging)
     if added:
-        columns = _patient_columns({**kept, **added})
         connection.execute(
             "UPDATE patient SET name_alphabetic = ?, name_ideographic = ?, name_phonetic = ?, birth_date = ?,"
             " attributes = ?, folded = ? WHERE id = ?",
-            (*columns, patient),
+            (*_patient_columns({**kept, **added}), patient),
         )
-        if _NAME in added:
-            list_name(connection, "patient", patient, columns[:3])
 
 
 def _make_study(connection: apsw.Connection, patient: int, identity: Identity, described: Described) -> int:
@@ -168,7 +162,7 @@ def _make_study(connection: apsw.Connection, patient: int, identity: Identity, d
         ),
     )
     study = connection.last_insert_rowid()
-    list_name(connection, "study", study, columns[:3])
+    list_name(connection, study, columns[:3])
     return study
 
 
@@ -213,7 +207,7 @@ def _complete_study(
             (*columns, study),
         )
         if _NAME in added:
-            list_name(connection, "study", study, columns[:3])
+            list_name(connection, study, columns[:3])
         if columns[3] != date:
             connection.execute(
                 "UPDATE study_modality SET study_date = ? WHERE study_date = ? AND study = ?"

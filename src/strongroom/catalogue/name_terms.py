@@ -1,7 +1,8 @@
 """
-The index of names (table `study_name`, `patient_name`): written with a row, asked by conditions, walked by passes.
+The index of names (table `study_name`): written with a study, asked by conditions, walked by passes.
 
-A range of terms meets a name once for each of its words that lies in it; a walk takes the first of them only.
+A range of terms meets a study once for each of its words that lies in it, and a patient once more for each of its
+studies; a walk takes the first of them only. A patient is found by the names its studies state.
 """
 
 from __future__ import annotations
@@ -19,23 +20,38 @@ from strongroom.dicom.model import Level
 
 __all__ = ["list_name", "name_condition", "name_passes"]
 
+_INDEX: Final = "study_name AS listed"
+_STARTS: Final = {
+    "study": f"{_INDEX} CROSS JOIN study ON study.id = listed.study",
+    "patient": f"{_INDEX} CROSS JOIN study AS named ON named.id = listed.study"
+    " CROSS JOIN patient ON patient.id = named.patient",
+}
+_OTHERS: Final = {
+    "study": "FROM study_name AS other WHERE other.study = study.id",
+    "patient": "FROM study AS theirs CROSS JOIN study_name AS other ON other.study = theirs.id"
+    " WHERE theirs.patient = patient.id",
+}
+"""The terms of the row at hand."""
+_EARLIER: Final = {
+    "study": "FROM study_name AS other WHERE other.study = listed.study",
+    "patient": "FROM study AS theirs CROSS JOIN study_name AS other ON other.study = theirs.id"
+    " WHERE theirs.patient = (SELECT one.patient FROM study AS one WHERE one.id = listed.study)",
+}
+"""The terms of the row that an entry of the index leads to."""
 _LEVELS: Final = {"patient": Level.PATIENT, "study": Level.STUDY}
 
 
-def list_name(connection: apsw.Connection, table: str, row: int, groups: Sequence[str]) -> None:
+def list_name(connection: apsw.Connection, study: int, groups: Sequence[str]) -> None:
     """
-    Replace the terms of a new or renamed *row* of *table*; *groups* are its three folded component groups.
+    Replace the terms of a new or renamed *study*; *groups* are the three folded component groups of its name.
 
-    A name is never taken away, so of a row without a name there is nothing to delete.
+    A name is never taken away, so of a study without a name there is nothing to delete.
     """
     found = terms(*groups)
     if not found:
         return
-    connection.execute(f"DELETE FROM {table}_name WHERE {table} = ?", (row,))  # noqa: S608 -- our text
-    connection.executemany(
-        f"INSERT INTO {table}_name (term, {table}) VALUES (?, ?)",  # noqa: S608 -- our text
-        [(term, row) for term in found],
-    )
+    connection.execute("DELETE FROM study_name WHERE study = ?", (study,))
+    connection.executemany("INSERT INTO study_name (term, study) VALUES (?, ?)", [(term, study) for term in found])
 
 
 def name_condition(table: str, values: Iterable[tuple[Asked, ...]]) -> Condition:
@@ -49,25 +65,17 @@ def _word(table: str, word: Asked) -> Condition:
 
 
 def _some(table: str, term: Term) -> Condition:
-    inside = _inside(term, "word")
-    return some_row(f"FROM {table}_name AS word WHERE word.{table} = {table}.id AND {inside.sql}", inside.values)
-
-
-def _inside(term: Term, name: str) -> Condition:
+    """The row has *term*, or one that begins with it."""
     low, high = _ends(term)
-    return Condition(f"{name}.term = ?", low.values) if high == TRUE else _of(name, low) & _of(name, high)
+    if high is None:
+        return some_row(f"{_OTHERS[table]} AND other.term = ?", (low,))
+    return some_row(f"{_OTHERS[table]} AND other.term >= ? AND other.term < ?", (low, high))
 
 
-def _of(name: str, condition: Condition) -> Condition:
-    return Condition(condition.sql.replace("listed.", f"{name}."), condition.values)
-
-
-def _ends(term: Term) -> tuple[Condition, Condition]:
-    """Where the terms begin and end; no end: it is the one term itself."""
+def _ends(term: Term) -> tuple[str, str | None]:
+    """Where the terms begin and end; None: it is the one term itself."""
     found = prefix_of(term.text + "*") if term.prefix else None
-    if found is None or found.high is None:
-        return Condition("listed.term = ?", (term.text,)), TRUE
-    return Condition("listed.term >= ?", (found.low,)), Condition("listed.term < ?", (found.high,))
+    return (term.text, None) if found is None else (found.low, found.high)
 
 
 def name_passes(table: str, leading: Iterable[Term]) -> list[Pass]:
@@ -76,17 +84,16 @@ def name_passes(table: str, leading: Iterable[Term]) -> list[Pass]:
 
 
 def _pass(table: str, term: Term) -> Pass:
-    index = f"{table}_name AS listed"
-    start = f"{index} CROSS JOIN {table} ON {table}.id = listed.{table}"
-    inside = _inside(term, "other")
-    covered = some_row(f"FROM {table}_name AS other WHERE other.{table} = {table}.id AND {inside.sql}", inside.values)
     low, high = _ends(term)
-    if high == TRUE:
-        return Pass(_LEVELS[table], start, (f"listed.{table}",), low, covered=covered, probed=index)
-    earlier = some_row(
-        f"FROM {table}_name AS other WHERE other.{table} = listed.{table}"
-        " AND other.term >= ? AND other.term < listed.term",
-        low.values,
-    )
-    order = ("listed.term", f"listed.{table}")
-    return Pass(_LEVELS[table], start, order, high & ~earlier, low, covered, index)
+    begin = Condition("listed.term = ?" if high is None else "listed.term >= ?", (low,))
+    end = TRUE if high is None else Condition("listed.term < ?", (high,))
+    seek = end if high is not None else begin
+    if high is not None or table == "patient":  # one term leads to a study once, and to a patient by many studies
+        seek &= ~some_row(
+            f"{_EARLIER[table]} AND other.term >= ? AND (other.term, other.study) < (listed.term, listed.study)", (low,)
+        )
+    covered = _some(table, term)
+    if high is None:
+        return Pass(_LEVELS[table], _STARTS[table], ("listed.study",), seek, covered=covered, probed=_INDEX)
+    order = ("listed.term", "listed.study")
+    return Pass(_LEVELS[table], _STARTS[table], order, seek, begin, covered, _INDEX)

@@ -156,7 +156,10 @@ def _asked(parts: list[str], *, whole: bool) -> Asked:
 
 def matches_name(groups: tuple[str, str, str], asked: tuple[Asked, ...]) -> bool:
     """Tell whether a name (folded groups) has every word that is *asked*: for names that have no index."""
-    found = terms(*groups)
+    return _has_all(terms(*groups), asked)
+
+
+def _has_all(found: tuple[str, ...], asked: tuple[Asked, ...]) -> bool:
     return all(_has(found, word) for word in asked)
 
 
@@ -167,11 +170,15 @@ def teach(reader: apsw.Connection) -> None:
 
 def _name_has_words(*values: object) -> int:
     kept, asked = values
-    alphabetic, ideographic, phonetic = _groups(str(kept))
-    return int(matches_name((alphabetic, ideographic, phonetic), _asked_again(asked)))
+    return int(_has_all(_terms_again(str(kept)), _asked_again(asked)))
 
 
-_groups = msgspec.json.Decoder(list[str]).decode
+@lru_cache(maxsize=8_192)  # a hospital has some hundred physicians who refer to it
+def _terms_again(kept: str) -> tuple[str, ...]:
+    return terms(*_groups(kept))
+
+
+_groups = msgspec.json.Decoder(tuple[str, str, str]).decode
 _asked_again = lru_cache(maxsize=256)(asked_words)
 
 

@@ -23,7 +23,7 @@ MAX_KEYS: Final = 512
 """Keys of a query, those inside sequences included."""
 
 MAX_OFFSET: Final = 1_000_000
-"""Matches left out at the front: they are walked past, which takes a second for so many."""
+"""Matches left out at the front: they are walked past, two microseconds each."""
 
 UNIQUE_KEYS: Final[Mapping[Level, str]] = {
     Level.PATIENT: "00100020",

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from strongroom import __version__
-from strongroom.cli import check, demo, device, doors, import_, init, serve, status, token, trail
+from strongroom.cli import check, demo, device, doors, export, import_, init, serve, status, token, trail
 from strongroom.cli.exits import EXIT_HELP, fail
 from strongroom.errors import StrongroomError
 
@@ -40,6 +40,7 @@ app.command("doors", epilog=EXIT_HELP)(doors.doors)
 app.command("import", epilog=EXIT_HELP)(import_.import_)
 app.command("check", epilog=EXIT_HELP)(check.check)
 app.add_typer(device.app, name="device")
+app.add_typer(export.app, name="export")
 app.add_typer(token.app, name="token")
 app.add_typer(trail.app, name="trail")
 

@@ -27,6 +27,7 @@ __all__ = [
     "decode_dataset",
     "dumps",
     "element_to_json",
+    "encode_around",
     "encode_dataset",
     "loads",
     "loads_trusted",
@@ -145,6 +146,23 @@ def encode_dataset(
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = deflater.compress(encoded) + deflater.flush()
     return deflated + b"\0" if len(deflated) & 1 else deflated
+
+
+def encode_around(elements: dict[str, JsonElement], tag: int, character_set: str = "ISO_IR 192") -> tuple[bytes, bytes]:
+    """
+    Encode what stands in front of an element and what stands behind it, Explicit VR Little Endian.
+
+    For a value that is too long to go through JSON: whoever has it writes it in between. Otherwise as
+    `encode_dataset`; *tag* stands behind the Specific Character Set, and an element of that tag is left out.
+    """
+    key = f"{tag:08X}"
+    terms = tuple(character_set.split("\\"))
+    writer = Writer(explicit=True, little_endian=True, character_sets=terms)
+    before = writer.data_set({one: elements[one] for one in elements if one < _CHARACTER_SET_KEY})
+    between = writer.data_set({one: elements[one] for one in elements if _CHARACTER_SET_KEY < one < key})
+    behind = writer.data_set({one: elements[one] for one in elements if one > key})
+    declared = writer.extended or _CHARACTER_SET_KEY in elements
+    return before + (writer.character_set(terms) if declared else b"") + between, behind
 
 
 def dumps(elements: object) -> bytes:

@@ -17,7 +17,7 @@ from strongroom.errors import StrongroomError
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["BrokenOffError", "Pieces", "Streamed"]
+__all__ = ["BrokenOffError", "Pieces", "Streamed", "begun"]
 
 Pieces = AsyncGenerator[bytes | memoryview, None]
 
@@ -48,6 +48,7 @@ class Streamed(Response):
     ) -> None:
         self._pieces = pieces
         self._held = held
+        self._length = length
         self.status_code = status
         self.background = None
         given = {"Content-Type": media_type, **(headers or {})}
@@ -61,9 +62,9 @@ class Streamed(Response):
         try:
             async with self._held, contextlib.aclosing(self._pieces):
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                if scope["method"] != "HEAD":
-                    await self._send_pieces(send, gone)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                ended = scope["method"] != "HEAD" and await self._send_pieces(send, gone)
+                if not ended:
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         except OSError as error:
             raise BrokenOffError("the client went away") from error
         except StrongroomError as error:
@@ -71,12 +72,23 @@ class Streamed(Response):
         finally:
             gone.cancel()
 
-    async def _send_pieces(self, send: Send, gone: asyncio.Task[None]) -> None:
+    async def _send_pieces(self, send: Send, gone: asyncio.Task[None]) -> bool:
+        """
+        Send every piece; whether the body is ended with them.
+
+        One of known length ends with its last piece: the client has all of it then and may ask on at once.
+        """
+        left = self._length
         async for piece in self._pieces:
             if gone.done():
                 raise BrokenOffError("the client went away")
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if left is not None:
+                left -= len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": left != 0})
             await asyncio.sleep(0)
+        if left:
+            raise BrokenOffError("the body is shorter than it was said to be")
+        return left is not None and self._length != 0
 
     async def discard(self) -> None:
         """Leave what is held without sending anything: the answer is not wanted any more."""
@@ -88,3 +100,18 @@ async def _until_gone(receive: Receive) -> None:
     """Return when the client has closed the connection; what it sends instead of waiting is of no interest."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def begun(source: Pieces) -> Pieces:
+    """Fetch the first piece now, while an error can still be answered as one; return all of them."""
+    first = await anext(source, None)
+
+    async def all_of() -> Pieces:
+        async with contextlib.aclosing(source):
+            if first is None:
+                return
+            yield first
+            async for piece in source:
+                yield piece
+
+    return all_of()

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
 
-from strongroom.archive import Gate, Session, TokenCredential, WebCertificateCredential
+from strongroom.archive import Gate, NoCredential, Session, TokenCredential, WebCertificateCredential
 from strongroom.dicomweb.answers import BrokenOffError, Streamed
 from strongroom.dicomweb.call import MAX_PARAMETERS, Call, Settings
 from strongroom.dicomweb.problems import NOT_FOUND, HttpProblem, answer_to, problem
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["TurnedAway", "create"]
 
 TurnedAway = Callable[[str, str, int, str], Awaitable[None]]
-"""Counts and records a caller that brought no credential: door, address, port, our word for why."""
-NO_CREDENTIAL: Final = "no-credential"
+"""Takes note of a caller that brought no credential: door, address, port, our word for why (`Gate.turned_away`)."""
 
 _PROTECTION: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -46,6 +45,7 @@ _PROTECTION: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
     (b"vary", b"Authorization, Accept"),
 )
+_TOKEN_NAMES: Final = frozenset({b"access_token", b"token", b"authorization"})
 _CACHE: Final = (b"cache-control", b"private, no-store")
 
 
@@ -132,26 +132,21 @@ class _Application:
         """Rule 2; every refusal looks the same."""
         caller = request.scope["strongroom"]
         door, address, port = caller["door"], caller["address"], caller["port"]
-        given = request.headers.getlist("authorization")
-        if len(given) > 1:
-            raise HttpProblem(400, "More than one Authorization field.")
+        credential = _credential(request, door, address, port)
+        if isinstance(credential, NoCredential):
+            await self._turned_away(door, address, port, credential.value)
+            if credential is NoCredential.TWICE:
+                raise HttpProblem(400, "More than one Authorization field.")
+            raise _unauthorized()
         try:
-            if given:
-                kind, _, token = given[0].partition(" ")
-                if kind.lower() != "bearer":
-                    await self._turned_away(door, address, port, NO_CREDENTIAL)
-                    raise _unauthorized()
-                return await self._gate.admit(
-                    TokenCredential(token=token.strip(), address=address, port=port, door=door)
-                )
-            if caller["certificate"] is not None:
-                return await self._gate.admit(
-                    WebCertificateCredential(certificate=caller["certificate"], address=address, port=port, door=door)
-                )
+            session = await self._gate.admit(credential)
         except AccessDenied as error:
             raise _unauthorized() from error
-        await self._turned_away(door, address, port, NO_CREDENTIAL)
-        raise _unauthorized()
+        admitted = caller.get("admitted")
+        if admitted is not None and not admitted(f"{session.kind} {session.name}"):
+            session.close()
+            raise HttpProblem(503, "Too many connections of this caller; try again later.", {"Retry-After": "10"})
+        return session
 
     def _route(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """Rule 3, the row."""
@@ -168,9 +163,30 @@ class _Application:
 
 async def _require(session: Session, route: Route) -> None:
     """Rule 3, the action: what the policy would never grant this caller is recorded and not there."""
-    if route.action != ADMITTED and not session.may(route.action):
+    # whoever may take an instance away may look at it (Session.view)
+    actions = (route.action, "retrieve") if route.action == "view" else (route.action,)
+    if route.action != ADMITTED and not any(map(session.may, actions)):
         await session.refused((route.action,))
         raise AccessDenied("action-not-granted")
+
+
+def _credential(
+    request: Request, door: str, address: str, port: int
+) -> TokenCredential | WebCertificateCredential | NoCredential:
+    """What the caller brings: the token before the certificate of the connection; why it brings none."""
+    given = request.headers.getlist("authorization")
+    if len(given) > 1:
+        return NoCredential.TWICE
+    if given:
+        kind, _, token = given[0].partition(" ")
+        if kind.lower() != "bearer" or not token.strip():
+            return NoCredential.UNREADABLE
+        return TokenCredential(token=token.strip(), address=address, port=port, door=door)
+    certificate = request.scope["strongroom"]["certificate"]
+    if certificate is not None:
+        return WebCertificateCredential(certificate=certificate, address=address, port=port, door=door)
+    names = {part.partition(b"=")[0].lower() for part in request.scope["query_string"].split(b"&")}
+    return NoCredential.IN_URL if names & _TOKEN_NAMES else NoCredential.MISSING
 
 
 def _path(scope: Scope) -> str:
@@ -189,7 +205,7 @@ def _query(scope: Scope) -> tuple[tuple[str, str], ...]:
         )
     except ValueError as error:
         raise HttpProblem(400, f"The query cannot be read, or has more than {MAX_PARAMETERS} parameters.") from error
-    if any(name in ("access_token", "token") for name, _ in found):
+    if any(name.lower().encode() in _TOKEN_NAMES for name, _ in found):
         raise HttpProblem(400, "A token belongs into the Authorization field, never into an address.")
     return tuple(found)
 

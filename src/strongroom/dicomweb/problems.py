@@ -15,6 +15,7 @@ import msgspec
 from starlette.responses import Response
 
 from strongroom import errors
+from strongroom.imaging.errors import NoPixelDataError, PoolBusyError, UnreadablePixelsError
 
 
 class HttpProblem(errors.StrongroomError):
@@ -57,6 +58,9 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
     errors.OutOfResources: Answer(
         503, "The archive cannot take more just now; try again later.", {"Retry-After": "30"}
     ),
+    NoPixelDataError: NOT_FOUND,
+    UnreadablePixelsError: Answer(422, "These pixels cannot be read."),
+    PoolBusyError: Answer(503, "Too much pixel work is waiting; try again later.", {"Retry-After": "10"}),
     errors.ConflictError: Answer(409, "The request contradicts what is there."),
 }
 

@@ -35,6 +35,8 @@ __all__ = ["search"]
 
 PIECE_BYTES: Final = 16 * 1024
 """Answers are gathered to pieces of this size."""
+MAX_NAMED: Final = 8
+"""Parameters named in the Warning header; more are counted."""
 
 _JSON: Final = "application/dicom+json"
 _XML: Final = "application/dicom+xml"
@@ -113,7 +115,9 @@ async def _gathered(pieces: AsyncGenerator[bytes, None]) -> Pieces:
 
 def _warnings(asked: Search, base_url: str, *, cut: bool) -> Mapping[str, str]:
     """The Warning header (RFC 7234 §5.5): what was left out of the question, and that answers were."""
-    texts = [f"The parameter {name} is not supported and was ignored." for name in asked.ignored]
+    texts = [f"The parameter {name} is not supported and was ignored." for name in asked.ignored[:MAX_NAMED]]
+    if len(asked.ignored) > MAX_NAMED:
+        texts.append(f"{len(asked.ignored) - MAX_NAMED} more parameters are not supported and were ignored.")
     if cut:
         texts.append(
             "The number of results exceeded the maximum supported by the server or asked for."

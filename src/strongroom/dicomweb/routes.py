@@ -19,7 +19,7 @@ from starlette.responses import Response
 from strongroom.dicomweb.call import Call
 from strongroom.errors import ConfigurationError
 
-__all__ = ["ACTIONS", "ADMITTED", "Handler", "Route", "Router"]
+__all__ = ["ACTIONS", "ADMITTED", "FORMS", "Handler", "Route", "Router"]
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -28,7 +28,7 @@ ADMITTED: Final = "admitted"
 ACTIONS: Final = frozenset({"deposit", "query", "view", "retrieve", "delete", ADMITTED})
 
 _UID = re.compile(r"[0-9.]{1,64}")
-_FORMS: Final[Mapping[str, re.Pattern[str]]] = {
+FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "study": _UID,
     "series": _UID,
     "instance": _UID,
@@ -56,6 +56,8 @@ class Route:
     """What it can answer with; for the documents."""
     parameters: tuple[str, ...] = ()
     """Query parameters it reads; for the documents."""
+    consumes: tuple[str, ...] = ()
+    """What a body may be; for the documents."""
 
 
 @final
@@ -118,7 +120,7 @@ def _match(template: tuple[str, ...], segments: list[str]) -> dict[str, str] | N
             continue
         name = part[1:-1]
         value = "/".join(segments[number:]) if name == "path" else segments[number]
-        if not _FORMS[name].fullmatch(value):
+        if not FORMS[name].fullmatch(value):
             return None
         found[name] = value
     return found

@@ -56,15 +56,17 @@ class Answer(Enum):
     ASSOCIATION = "an association"
     ECHO = "an association and an echo"
     QUERY = "an association and an answer to a query"
+    NOT_SERVED = "refused"
+    SERVED = "an answer"
 
 
-_IN: Final = frozenset({Answer.ASSOCIATION, Answer.ECHO, Answer.QUERY})
+_IN: Final = frozenset({Answer.ASSOCIATION, Answer.ECHO, Answer.QUERY, Answer.SERVED})
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One knock: how, under which called AE title, and what came back (numbers only, never a peer's text)."""
+    """One knock: how, under which called AE title or path, and what came back (numbers only, never a peer's text)."""
 
     knock: str
     called: str
@@ -73,7 +75,7 @@ class Evidence:
 
     @property
     def let_in(self) -> bool:
-        """Whether a stranger got an association."""
+        """Whether a stranger got an association, or an answer to a request."""
         return self.answer in _IN
 
 

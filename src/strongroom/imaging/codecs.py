@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import imagecodecs
-import jpeg_ls.CharLS as charls
+import jpeg_ls.CharLS as charls  # noqa: N813 -- a module with the name of a class
 import numpy as np
 import openjpeg.utils as openjpeg
 import rle.utils as rle

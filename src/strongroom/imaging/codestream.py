@@ -170,6 +170,8 @@ def jpeg2000_header(data: bytes) -> CodestreamHeader:
 def _check_coding(data: bytes, at: int) -> None:
     """Bound layers and levels of every COD and COC in the main header."""
     for _ in range(MAX_SEGMENTS):
+        if at + 4 > len(data):
+            raise UnreadablePixelsError("a JPEG 2000 header is cut off")
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at] != 0xFF or length < 2:
             raise UnreadablePixelsError("a JPEG 2000 header is not built of segments")
@@ -180,6 +182,4 @@ def _check_coding(data: bytes, at: int) -> None:
             if layers > MAX_LAYERS or levels > MAX_LEVELS:
                 raise UnreadablePixelsError(f"a JPEG 2000 frame has {layers} layers and {levels} levels")
         at += 2 + length
-        if at + 4 > len(data):
-            raise UnreadablePixelsError("a JPEG 2000 header is cut off")
     raise UnreadablePixelsError("a JPEG 2000 header has too many segments")

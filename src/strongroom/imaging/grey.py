@@ -7,6 +7,7 @@ workers only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = ["entries_of", "look_up", "stored_values", "to_grey"]
 _TABLE_BITS: Final = 16
 _PLAIN_BITS: Final = 8
 _WHITE: Final = 255.0
+_ROWS_AT_ONCE: Final = 64
 _SEGMENT_HEADER: Final = 2
 
 
@@ -34,9 +36,21 @@ def to_grey(pixels: PixelDescription, cells: Array, window: Window | None) -> Ar
         return _shown(pixels, values, window, values)
     index = _stored_bits(pixels, cells)
     every = np.arange(1 << pixels.bits_stored, dtype=np.int64)
+    found = np.zeros(len(every), bool)
+    for rows in _some_rows(index):
+        found[index[rows]] = True
     if pixels.pixel_representation:
         every = _signed(every, pixels.bits_stored)
-    return np.asarray(_shown(pixels, every, window, every[np.unique(index)])[index])
+    table = _shown(pixels, every, window, every[found])
+    grey = np.empty(index.shape, np.uint8)
+    for rows in _some_rows(index):
+        grey[rows] = table[index[rows]]
+    return grey
+
+
+def _some_rows(index: Array) -> Iterator[slice]:
+    """Rows by the dozen: an index is widened to eight bytes before it is used."""
+    return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, len(index), _ROWS_AT_ONCE))
 
 
 def _stored_bits(pixels: PixelDescription, cells: Array) -> Array:

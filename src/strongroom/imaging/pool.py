@@ -32,6 +32,9 @@ MAX_PICTURE_BYTES: Final = 256 << 20
 MAX_FRAMES_AT_ONCE: Final = 512
 """Frames of one animated picture."""
 
+WORKERS: Final = 2
+"""Processes of a pool: pixel work has two cores at most, whatever is asked for."""
+
 _SLACK: Final = 1 << 20  # what a lossless encoder may need beyond twice the decoded frame
 
 
@@ -73,7 +76,7 @@ class _Ticket:
 class Pool:
     """*workers* processes at most. Use: `start`, any number of jobs at a time, `stop`; on one event loop."""
 
-    def __init__(self, workers: int = 2, *, budget: Budget | None = None) -> None:
+    def __init__(self, workers: int = WORKERS, *, budget: Budget | None = None) -> None:
         self._size = workers
         self._budget = budget or Budget()
         self._queue: asyncio.Queue[_Ticket] = asyncio.Queue()

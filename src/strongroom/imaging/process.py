@@ -16,7 +16,7 @@ from typing import Final, final
 
 import msgspec
 
-from strongroom.errors import StrongroomError
+from strongroom.errors import OutOfResources
 from strongroom.imaging.protocol import FRAMING, MAX_REPLY_HEADER, Job, Reply, Request
 
 __all__ = ["Worker", "WorkerEndedError"]
@@ -36,8 +36,8 @@ _ENVIRONMENT: Final = {
 
 
 @final
-class WorkerEndedError(StrongroomError):
-    """The process is gone: it crashed, was killed because it took too long, or said what cannot be."""
+class WorkerEndedError(OutOfResources):
+    """The process is gone: it crashed, took too long, or said what cannot be. Never leaves the pool."""
 
 
 @final

@@ -31,6 +31,7 @@ from strongroom.dimse import (
 )
 from strongroom.dimse.messages import RESPONSE_BIT
 from strongroom.errors import RemoteProtocolError
+from strongroom.imaging.pool import Pool
 from strongroom.scp.contexts import QUERY_RETRIEVE, VERIFICATION, Operation, combined_date_time
 from strongroom.scp.errors import BrokenOffError
 from strongroom.scp.exchange import DEFAULT_LIMITS, Exchange, Limits
@@ -58,10 +59,19 @@ _OPERATIONS: Final = {CFindRequest: Operation.FIND, CGetRequest: Operation.GET, 
 class Provider(Generic[DestinationT]):
     """All services of the archive over DIMSE; one for all associations."""
 
-    def __init__(self, *, ae_title: str, outbound: Outbound[DestinationT], limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        *,
+        ae_title: str,
+        outbound: Outbound[DestinationT],
+        limits: Limits = DEFAULT_LIMITS,
+        pool: Pool | None = None,
+    ) -> None:
+        """*pool* converts pixels for receivers that do not take the stored transfer syntax."""
         self._ae_title = ae_title
         self._limits = limits
-        self._moves = Moves(outbound, limits=limits)
+        self._pool = pool
+        self._moves = Moves(outbound, limits=limits, pool=pool)
 
     async def serve(
         self,
@@ -114,7 +124,7 @@ class Provider(Generic[DestinationT]):
                 combined_datetime=context.abstract_syntax in combined,
             )
         elif isinstance(request, CGetRequest):
-            await get(exchange, session, request)
+            await get(exchange, session, request, self._pool)
         elif isinstance(request, CMoveRequest):
             await move(exchange, session, request, self._moves)
         elif isinstance(request, CEchoRequest):

@@ -16,11 +16,11 @@ from strongroom.dimse import CFindRequest, CFindResponse, status
 from strongroom.errors import StrongroomError
 from strongroom.scp import identifier as identifiers
 from strongroom.scp.contexts import QUERY_RETRIEVE
+from strongroom.scp.conversion import close
 from strongroom.scp.exchange import Exchange
 from strongroom.scp.ports import DestinationT_co as DestinationT
 from strongroom.scp.ports import Identifier, InstanceT, Query, Session
 from strongroom.scp.status import answer_to, answerable, comment_on
-from strongroom.scp.suboperations import close
 
 _LEVELS: Final = (Level.PATIENT, Level.STUDY, Level.SERIES, Level.IMAGE)
 _BREATH: Final = 16

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from strongroom.dimse import CGetRequest, status
 from strongroom.errors import StrongroomError
+from strongroom.imaging.pool import Pool
 from strongroom.scp import identifier as identifiers
 from strongroom.scp.contexts import QUERY_RETRIEVE
 from strongroom.scp.exchange import Exchange
@@ -19,13 +20,15 @@ from strongroom.scp.status import answerable
 from strongroom.scp.suboperations import Channel, Tally
 
 
-async def get(exchange: Exchange, session: Session[InstanceT, DestinationT], request: CGetRequest) -> None:
-    """Answer a C-GET."""
+async def get(
+    exchange: Exchange, session: Session[InstanceT, DestinationT], request: CGetRequest, pool: Pool | None = None
+) -> None:
+    """Answer a C-GET; *pool* converts pixels for who does not take the stored syntax."""
     retrieval = Retrieval(exchange, request)
     try:
         identifier = await identifiers.receive(exchange)
         target = identifiers.parse_target(identifier, QUERY_RETRIEVE[exchange.context.abstract_syntax][0])
-        code = await _send_all(retrieval, await session.retrieve(target))
+        code = await _send_all(retrieval, await session.retrieve(target), pool)
     except StrongroomError as error:
         if not answerable(error):
             raise
@@ -34,10 +37,11 @@ async def get(exchange: Exchange, session: Session[InstanceT, DestinationT], req
     await retrieval.finish(code)
 
 
-async def _send_all(retrieval: Retrieval, disclosure: Disclosure[InstanceT]) -> int:
+async def _send_all(retrieval: Retrieval, disclosure: Disclosure[InstanceT], pool: Pool | None) -> int:
     """Send every instance on the requestor's association; return the final status."""
     conversation = retrieval.exchange.conversation
-    channel = Channel(conversation, [context for context in conversation.contexts.values() if context.requestor_is_scp])
+    contexts = [context for context in conversation.contexts.values() if context.requestor_is_scp]
+    channel = Channel(conversation, contexts, pool)
     async with disclosure:
         retrieval.tally = Tally(len(disclosure.instances))
         for instance in disclosure.instances:

@@ -18,6 +18,7 @@ from typing import Final, Generic, final
 
 from strongroom.dimse import CMoveRequest, status
 from strongroom.errors import NotFound, OutOfResources, StrongroomError
+from strongroom.imaging.pool import Pool
 from strongroom.scp import identifier as identifiers
 from strongroom.scp.contexts import QUERY_RETRIEVE
 from strongroom.scp.errors import BrokenOffError
@@ -41,8 +42,11 @@ _ENDS: Final = (StrongroomError, OSError, TimeoutError)
 class Moves(Generic[DestinationT]):
     """What all moves of the archive share: the way out, and whose turn it is."""
 
-    def __init__(self, outbound: Outbound[DestinationT], *, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, outbound: Outbound[DestinationT], *, limits: Limits = DEFAULT_LIMITS, pool: Pool | None = None
+    ) -> None:
         self.outbound = outbound
+        self.pool = pool
         self._limits = limits
         self._of_requester: Counter[str] = Counter()
         self._turns: dict[str, asyncio.Semaphore] = {}
@@ -89,7 +93,7 @@ async def move(
             code = status.CANCEL
             if held:
                 disclosure = await session.retrieve(target, to=destination.recipient())
-                sending = _Sending(retrieval, disclosure, destination, moves.outbound, session.ae_title)
+                sending = _Sending(retrieval, disclosure, destination, moves, session.ae_title)
                 code = await sending.run()
     except StrongroomError as error:
         if not answerable(error):
@@ -108,13 +112,14 @@ class _Sending(Generic[InstanceT, DestinationT]):
         retrieval: Retrieval,
         disclosure: Disclosure[InstanceT],
         destination: DestinationT,
-        outbound: Outbound[DestinationT],
+        moves: Moves[DestinationT],
         originator: str,
     ) -> None:
         self._retrieval = retrieval
         self._disclosure = disclosure
         self._destination = destination
-        self._outbound = outbound
+        self._outbound = moves.outbound
+        self._pool = moves.pool
         self._originator = (originator, retrieval.request.message_id)
         self._broken = 0
 
@@ -122,7 +127,7 @@ class _Sending(Generic[InstanceT, DestinationT]):
         """Send everything; return the final status."""
         async with self._disclosure:
             self._retrieval.tally = Tally(len(self._disclosure.instances))
-            for batch in plan(self._disclosure.instances):
+            for batch in plan(self._disclosure.instances, has_pool=self._pool is not None):
                 await self._send_batch(batch)
                 if self._retrieval.tally.remaining and self._retrieval.cancelled():
                     return status.CANCEL
@@ -149,7 +154,7 @@ class _Sending(Generic[InstanceT, DestinationT]):
     async def _send_on(self, conversation: Conversation, todo: Sequence[InstanceT]) -> Sequence[InstanceT]:
         """Send on one association until it ends or breaks; return what is left to do."""
         contexts = [context for context in conversation.contexts.values() if context.requestor_is_scu]
-        channel = Channel(conversation, contexts)
+        channel = Channel(conversation, contexts, self._pool)
         alive = True
         try:
             for number, instance in enumerate(todo):

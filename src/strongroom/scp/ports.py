@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 from strongroom.archive import Query, Recipient, Root, Target
 from strongroom.dicom.json import JsonElement
 from strongroom.dimse import DataFragment, Message, MessageReceived
+from strongroom.imaging.instance import Frames
 from strongroom.upper_layer.events import AcceptedContext, AssociateAccept, PresentationContext
 
 if TYPE_CHECKING:
@@ -103,8 +104,11 @@ class Disclosure(Protocol[InstanceT]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None: ...
 
-    def open(self, instance: InstanceT, /) -> AsyncIterator[memoryview]:
-        """Its data set bytes in the stored transfer syntax."""
+    def open(self, instance: InstanceT, /, first: int = 0, last: int | None = None) -> AsyncIterator[memoryview]:
+        """Its data set bytes in the stored transfer syntax; a range is one of the inflated data set."""
+
+    async def frames(self, instance: InstanceT, /) -> Frames:
+        """Where its frames lie, or raise NotFound when it has no Pixel Data."""
 
     def sent(self, instance: InstanceT, /) -> None:
         """The recipient has it."""

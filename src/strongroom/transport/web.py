@@ -2,8 +2,9 @@
 The web door: HTTPS connections to an ASGI application (SECURITY C12, C13, T25, T26).
 
 As on the DICOM doors: a caller takes one of the few places for strangers before anything is read from it; it leaves
-that place for one of the admitted when the application says who it is; failures are answered later and later by
-source, successes never; nothing that is reported holds a byte the peer sent.
+that place for one of the admitted when the application says who it is; a source whose handshakes keep failing keeps
+its places longer and longer; nothing that is reported holds a byte the peer sent. Bad credentials are the gate's to
+slow down.
 
 What the application finds in `scope["strongroom"]`: `certificate` (DER that TLS has verified, or None), `door`,
 `address` (an IPv4-mapped one as IPv4), `port`, and `admitted`, to be called with the caller's name once somebody was
@@ -16,9 +17,9 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
     from strongroom.transport.ends import Refused
+
+AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
+"""Scope, receive, send, as ASGI has them; uvicorn's and Starlette's words for them are not the same types."""
 
 NAME: Final = "web"
 _LAST_SECONDS: Final = 1.0
@@ -54,7 +58,7 @@ class WebDoor:
 
     def __init__(
         self,
-        app: ASGI3Application,
+        app: AsgiApplication,
         *,
         rules: Rules = DEFAULT_RULES,
         refused: Callable[[Peer, Refused], None] = _nothing,
@@ -70,12 +74,11 @@ class WebDoor:
         self._raw = raw_buffer()
         self._state = ServerState()
         self._around = Surroundings(
-            config=_config(app),
+            config=_config(cast("ASGI3Application", app)),
             state=self._state,
             limits=rules.limits,
             buffer=memoryview(bytearray(RAW_SIZE)),
             scope=self._scope,
-            failed=self._failed,
             refused=lambda protocol, reason: self._report(protocol.peer, reason),
         )
         self._held: dict[WebProtocol, str] = {}
@@ -172,18 +175,15 @@ class WebDoor:
                 self._places.leave(holder)
 
     async def _not_shaken(self, peer: Peer, reason: Refused) -> None:
+        """Report a failed handshake, and keep the caller waiting in its place if its source fails often."""
         if self._known_knock((peer.address, peer.port)):
             return
         self._report(peer, reason)
-        delay = self._count_failure(peer)
+        source, now = source_of(peer.address), asyncio.get_running_loop().time()
+        self._failures.add(source, now)
+        delay = self._failures.delay(source, now)
         if delay:
             await asyncio.sleep(delay)
-
-    def _count_failure(self, peer: Peer) -> float:
-        source = source_of(peer.address)
-        now = asyncio.get_running_loop().time()
-        self._failures.add(source, now)
-        return self._failures.delay(source, now)
 
     def _report(self, peer: Peer, reason: Refused) -> None:
         if not self._known_knock((peer.address, peer.port)):
@@ -222,10 +222,6 @@ class WebDoor:
         protocol.holder = holder
         return True
 
-    def _failed(self, protocol: WebProtocol) -> float:
-        peer = protocol.peer
-        return 0.0 if self._known_knock((peer.address, peer.port)) else self._count_failure(peer)
-
 
 def _config(app: ASGI3Application) -> Config:
     """Uvicorn's own settings: no proxy headers, no Server or Date of its own, no logging, no lifespan, no WebSocket."""
@@ -255,4 +251,4 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-__all__ = ["NAME", "WebDoor"]
+__all__ = ["NAME", "AsgiApplication", "WebDoor"]

@@ -3,7 +3,6 @@ One request and its answer on the web door: uvicorn's cycle, with its loose ends
 
 - What the application raises is never sent and never logged with its text: the event loop's handler gets it, the client
   a sentence, or an aborted connection when the answer had begun.
-- A failed sign-in is answered later and later by source, as on the DICOM doors; a success never.
 - An answer that leaves before the request's body has come ends the connection: what follows is body, not a request.
 - HTTP/1.0 gets no chunks.
 """
@@ -21,14 +20,9 @@ from strongroom.transport import web_refusal
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGISendEvent, HTTPResponseStartEvent
 
-UNAUTHORIZED = 401
-
 
 class Connection(Protocol):
     """What an exchange needs of its connection."""
-
-    def failed(self) -> float:
-        """Count a failed sign-in; returns the seconds its answer has to wait."""
 
     def cut(self) -> None:
         """End the connection at once."""
@@ -53,6 +47,11 @@ class Exchange(RequestResponseCycle):
     def running(self) -> bool:
         """Whether the answer is still owed."""
         return not self.response_complete and not self.disconnected
+
+    @property
+    def sent_by_length(self) -> bool:
+        """Whether the client has every byte that Content-Length promised it."""
+        return self.response_started and not self.chunked_encoding and self.expected_content_length == 0
 
     def end_with_this(self) -> None:
         """Let the connection end with this answer."""
@@ -107,10 +106,6 @@ class Exchange(RequestResponseCycle):
             raise ClientDisconnected
 
     async def _begin(self, message: HTTPResponseStartEvent) -> None:
-        if message["status"] == UNAUTHORIZED:
-            delay = self._connection.failed()
-            if delay:
-                await asyncio.sleep(delay)
         if self.more_body:
             self.keep_alive = False
         headers = list(message.get("headers", []))

@@ -3,7 +3,8 @@ HTTP/1.1 on one connection of the web door: uvicorn's httptools protocol, bounde
 
 1. One parser reads the request, and `web_rules` looks at its head before the application does.
 2. The first thing that is wrong is answered and ends the connection; nothing that follows is read as a request.
-3. One request at a time: what comes before its answer is complete is never parsed, and the connection ends.
+3. One request at a time. A client that has its answer by length may ask again before we have closed our books on it:
+   a few bytes of that wait, unparsed, until we have; more than a head, and the connection ends.
 4. Trailers are counted and dropped: uvicorn would add them to the head after it was decided on.
 5. Head, body, answer and silence have their deadlines; `tick` looks at all of them.
 """
@@ -66,8 +67,6 @@ class Surroundings:
     """What TLS decrypts into; parsed at once, so never in use between two calls."""
     scope: Callable[[WebProtocol], dict[str, Any]]
     """The part of an ASGI scope that says who is there."""
-    failed: Callable[[WebProtocol], float]
-    """Counts a failed sign-in; returns how long its answer waits."""
     refused: Callable[[WebProtocol, Refused], None]
     """Told of a stranger's request that was ended before the application saw it, or while it came."""
 
@@ -96,6 +95,8 @@ class WebProtocol(HttpToolsProtocol):
         self._stage = _Stage.IDLE
         self._head_bytes = self._body_bytes = self._framing = 0
         self._status: int | None = None
+        self._early = b""
+        """What came of the next request before the answer to this one was complete."""
         self._pace = Pace(around.limits)
 
     # ------------------------------------------------------------------------------------------ the connection
@@ -155,7 +156,7 @@ class WebProtocol(HttpToolsProtocol):
         """Parse *data*, or drop it once nothing that follows is read any more (rules 2 and 3)."""
         if self._stage >= _Stage.ANSWER:
             if self._stage is _Stage.ANSWER:
-                self._hurried()
+                self._keep(data)
             return
         if self._stage is _Stage.IDLE:
             self._stage = _Stage.HEAD
@@ -179,6 +180,15 @@ class WebProtocol(HttpToolsProtocol):
             self._hurried()
         else:
             self.refuse(self._status or 400)
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        """Keep *data* for after the answer, if the client can have seen the end of the answer already (rule 3)."""
+        owed = self._owed()
+        if owed is None or not owed.sent_by_length or len(self._early) + len(data) > self._limits.head_bytes:
+            self._hurried()
+            return
+        self._early += data
+        self.flow.pause_reading()
 
     def _hurried(self) -> None:
         """Bytes came before the answer to the request before them was complete (rule 3)."""
@@ -277,10 +287,6 @@ class WebProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
 
     # ------------------------------------------------------------------------------------------ answering
-    def failed(self) -> float:
-        """Count a failed sign-in; returns the seconds its answer has to wait."""
-        return self._around.failed(self)
-
     def on_response_complete(self) -> None:
         """Wait for the next request, or end the connection."""
         if self.transport.is_closing():
@@ -293,6 +299,9 @@ class WebProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._since = self.loop.time()
         self.flow.resume_reading()
+        if self._early:
+            data, self._early = self._early, b""
+            self.data_received(data)
 
     def refuse(self, status: int) -> None:
         """Answer *status* in our own words and end the connection (rule 2)."""

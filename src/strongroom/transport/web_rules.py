@@ -55,11 +55,16 @@ class Limits:
     tick_seconds: float = 1.0
 
 
-QUOTA: Final = Quota(knocking_per_address=32, associations=1024, associations_per_device=256)
-"""
-Connections of the web door, in the words of the DICOM doors. A browser has six, and behind a proxy all callers share
-one address.
-"""
+WEB_KNOCKING_PER_ADDRESS: Final = 32
+"""A browser has six, and behind a proxy all callers share one address."""
+WEB_CONNECTIONS: Final = 1024
+WEB_CONNECTIONS_PER_CALLER: Final = 256
+QUOTA: Final = Quota(
+    knocking_per_address=WEB_KNOCKING_PER_ADDRESS,
+    associations=WEB_CONNECTIONS,
+    associations_per_device=WEB_CONNECTIONS_PER_CALLER,
+)
+"""Connections of the web door, in the words of the DICOM doors."""
 
 
 @final
