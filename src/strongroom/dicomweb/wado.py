@@ -9,7 +9,7 @@ kept has a Content-Length; it is never begun before the record of the disclosure
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -27,12 +27,14 @@ from strongroom.dicomweb.multipart_writer import Multipart
 from strongroom.dicomweb.negotiation import Accept, Form, Range, not_acceptable
 from strongroom.dicomweb.problems import HttpProblem
 from strongroom.dicomweb.ranges import ranged
-from strongroom.dicomweb.segments import Segment, Stretch, pieces, total
+from strongroom.dicomweb.segments import Segment, Stretch, closing, pieces, total
 from strongroom.dicomweb.targets import MAX_AT_ONCE, disclose
 
 __all__ = ["Item", "Plan", "plan", "retrieve", "single"]
 
 ZIP: Final = "application/zip"
+MAX_COUNTED: Final = 20_000
+"""Parts whose headers are written before the first is sent, so that the length of the whole is known: 10 MB of them."""
 _PARTS: Final = Form(DICOM, multipart=True)
 
 
@@ -140,19 +142,31 @@ async def _multipart(call: Call, disclosure: Disclosure, chosen: Plan, held: con
     random = call.entropy(16)
     parts = Multipart(DICOM, random)
     status = 206 if chosen.missing else 200
-    if chosen.as_kept:
-        length = total(_segments(Multipart(DICOM, random), chosen.items))
-        body = pieces(disclosure, _segments(parts, chosen.items))
+    if chosen.as_kept and len(chosen.items) <= MAX_COUNTED:
+        heads = [parts.begin(DICOM, item.syntax) + item.header() for item in chosen.items]
+        end = parts.end()
+        length = sum(map(len, heads)) + sum(item.instance.length for item in chosen.items) + len(end)
+        body = _kept(disclosure, chosen.items, heads, end)
     else:
         length, body = None, await begun(_converted_parts(call, disclosure, parts, chosen.items))
     return Streamed(body, held.pop_all(), media_type=parts.content_type, status=status, length=length)
 
 
-def _segments(parts: Multipart, items: Sequence[Item]) -> Iterator[Segment]:
-    for item in items:
-        yield parts.begin(DICOM, item.syntax) + item.header()
-        yield Stretch(item.instance, 0, item.instance.length)
-    yield parts.end()
+async def _kept(disclosure: Disclosure, items: Sequence[Item], heads: Sequence[bytes], end: bytes) -> Pieces:
+    """Parts that go out as they are kept, read many at a time."""
+    heads_left = iter(heads)
+    fresh = True
+    source = disclosure.batches([item.instance for item in items])
+    async with closing(source):
+        async for batch in source:
+            for piece in batch:
+                if fresh:
+                    yield next(heads_left)
+                yield piece.data
+                fresh = piece.last
+                if fresh:
+                    disclosure.sent(disclosure.instances[piece.number])
+    yield end
 
 
 async def _converted_parts(call: Call, disclosure: Disclosure, parts: Multipart, items: Sequence[Item]) -> Pieces:

@@ -1,0 +1,66 @@
+"""
+Many data sets in a row, read and opened by a worker thread in batches: small instances cost a share of one hand-over
+between threads instead of several hand-overs each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from strongroom.archive.blobs import open_blob, place
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Sequence
+
+    from strongroom.archive.core import Parts
+    from strongroom.catalogue.instances import InstanceRow
+
+__all__ = ["BATCH_BYTES", "Piece", "batches"]
+
+BATCH_BYTES: Final = 1024 * 1024
+"""Opened bytes that are handed over at a time, with the next such batch being read meanwhile."""
+
+
+class Piece(NamedTuple):
+    """The next bytes of an instance."""
+
+    number: int
+    """Place of the instance in the disclosure."""
+    data: memoryview
+    last: bool
+    """Whether nothing of this instance follows."""
+
+
+async def batches(parts: Parts, rows: Sequence[tuple[int, InstanceRow]]) -> AsyncGenerator[list[Piece], None]:
+    """Yield the data sets of *rows*, each with its place, in their order; raises IntegrityError."""
+    loop = asyncio.get_running_loop()
+    coming = _opened(parts, rows)
+    upcoming = loop.run_in_executor(None, next, coming, None)
+    try:
+        while (batch := await upcoming) is not None:
+            upcoming = loop.run_in_executor(None, next, coming, None)
+            yield batch
+    finally:
+        await asyncio.wait({upcoming})
+        upcoming.exception()
+        coming.close()
+
+
+def _opened(parts: Parts, rows: Sequence[tuple[int, InstanceRow]]) -> Generator[list[Piece], None, None]:
+    """The same, for a worker thread (pread, AES and nothing else)."""
+    batch: list[Piece] = []
+    length = 0
+    for number, row in rows:
+        opener = open_blob(parts, row)
+        covers = list(opener.windows(window=BATCH_BYTES))
+        for at, cover in enumerate(covers, 1):
+            sealed = parts.vault.read(place(row), cover.sealed_start, cover.sealed_stop)
+            data = opener.open(sealed, cover)
+            batch.append(Piece(number, data, at == len(covers)))
+            length += len(data)
+            if length >= BATCH_BYTES:
+                yield batch
+                batch, length = [], 0
+    if batch:
+        yield batch
