@@ -258,7 +258,11 @@ def test_a_destination_that_takes_only_implicit_gets_it_converted(site: Site, st
     damaged = [sample for sample in stored.values() if sample.path.name in UNDECODABLE]
     assert f"Completed Suboperations       : {len(stored) - len(damaged)}" in said
     assert f"Failed Suboperations          : {len(damaged)}" in said
-    assert [] == [sample.path.name for uid, sample in stored.items() if uid in returned and pixels_differ(sample.path, returned[uid])]
+    assert [] == [
+        sample.path.name
+        for uid, sample in stored.items()
+        if uid in returned and pixels_differ(sample.path, returned[uid])
+    ]
     assert {corpus.IMPLICIT} == {read_file_meta_info(path).TransferSyntaxUID for path in returned.values()}
     assert _different(wanted, {uid: returned[uid] for uid in wanted}, implicit_only=True) == {}
 
