@@ -163,9 +163,9 @@ def test_rows_of_an_older_format_are_listed_by_the_migration():
         )
     recorded = terms_of(holding)
     holding.connection.execute("DROP TABLE study_name; UPDATE format SET version = 1").fetchall()
-    steps_ = migrations_in("strongroom.catalogue.migrations")
+    steps_ = migrations_in("strongroom.catalogue.migrations")[:2]
 
-    assert migrate(holding.connection, "catalogue", steps_) == len(steps_) - 1
+    assert migrate(holding.connection, "catalogue", steps_) == 1
     assert recorded == terms_of(holding)
     assert recorded != []
 

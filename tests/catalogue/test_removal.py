@@ -20,7 +20,6 @@ TABLES = {
     "series_source": "study_instance_uid, series_instance_uid, device, sop_class_uid, other_patient, instances, bytes",
     "study_source": "study_instance_uid, device",
     "study_modality": "study_instance_uid, modality, study_modality.study_date",
-    "patient_name": "patient_id, lone_study, term",
     "study_name": "study_instance_uid, term",
 }
 JOINS = {
@@ -28,7 +27,6 @@ JOINS = {
     "series_source": "series_source JOIN series ON series.id = series_source.series JOIN study ON study.id = series.study",
     "study_source": "study_source JOIN study ON study.id = study_source.study",
     "study_modality": "study_modality JOIN study ON study.id = study_modality.study",
-    "patient_name": "patient_name JOIN patient ON patient.id = patient_name.patient",
     "study_name": "study_name JOIN study ON study.id = study_name.study",
 }
 """Rows are compared by what they say, not by their numbers."""

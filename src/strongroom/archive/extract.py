@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from strongroom.archive.record import Record
 from strongroom.dicom import metadata
-from strongroom.dicom.frames import START_BYTES, FrameIndex, Tables, is_stream
+from strongroom.dicom.frames import START, FrameIndex, Tables, is_stream
 from strongroom.dicom.header import HeaderReader
 from strongroom.dicom.json import dumps
 from strongroom.dicom.shape import MAX_FRAMES, Shape
@@ -162,9 +162,9 @@ def _starts(read: Read | None) -> Callable[[Sequence[int]], Sequence[bytes]]:
         found = []
         window, begins = memoryview(b""), 0
         for at in offsets:
-            if at + START_BYTES > begins + len(window):
+            if at + START > begins + len(window):
                 window, begins = read(at, at + _AT_ONCE), at
-            found.append(bytes(window[at - begins : at - begins + START_BYTES]))
+            found.append(bytes(window[at - begins : at - begins + START]))
         return found
 
     return first_bytes

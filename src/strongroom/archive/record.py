@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Record", "Taker"]
 
-WORTH_A_JUMP: Final = 2 * SEGMENT
+WORTH_A_JUMP: Final = 128 * 1024
 """Bytes of a value that are read rather than passed over: a read of its own costs as much."""
 
 

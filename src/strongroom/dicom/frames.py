@@ -26,7 +26,7 @@ __all__ = ["FrameIndex", "Tables", "is_stream"]
 _VERSION: Final = 1
 _FIXED: Final = struct.Struct("<BBxxIQQQII")
 _NATIVE, _FRAGMENTS, _STREAM = range(3)
-START_BYTES: Final = 12
+START: Final = 12
 """Bytes of a fragment that tell whether a codestream begins in it."""
 # JPEG and JPEG-LS (SOI and another marker), JPEG 2000 and HTJ2K (SOC, SIZ), JPEG XL, and the boxes of the last two.
 _STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"\0\0\0\x0cjP  ")
@@ -108,7 +108,7 @@ class FrameIndex:
         """
         Divide *fragments* (offset and length in turn, the Basic Offset Table's item first) among the frames.
 
-        *starts* gives the first START_BYTES bytes at each of some offsets; it is asked only where several fragments
+        *starts* gives the first START bytes at each of some offsets; it is asked only where several fragments
         make a frame and no table says which. Raises DataSetError when they cannot be divided for certain.
         """
         offsets, lengths = _taken_apart(fragments)

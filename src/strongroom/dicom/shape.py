@@ -27,7 +27,7 @@ _NUMBER_OF_FRAMES: Final = 0x00280008
 _ROWS: Final = 0x00280010
 _COLUMNS: Final = 0x00280011
 _BITS_ALLOCATED: Final = 0x00280100
-_MOST_BITS: Final = 64  # of a sample: Double Float Pixel Data
+_WIDEST_SAMPLE: Final = 64  # bits: Double Float Pixel Data
 _HALVED: Final = {"YBR_FULL_422": (2, 3), "YBR_PARTIAL_422": (2, 3), "YBR_PARTIAL_420": (1, 2)}
 """Colours that are stored for some pixels only (PS3.3 §C.7.6.3.1.2): the share of the samples that is there."""
 
@@ -63,7 +63,7 @@ class Shape:
         Raises DataSetError when the elements that say it are absent, or beyond what an image can be.
         """
         bits = self.bits_allocated
-        if not (self.rows > 0 and self.columns > 0 and (bits == 1 or (bits % 8 == 0 and 0 < bits <= _MOST_BITS))):
+        if not (self.rows > 0 and self.columns > 0 and (bits == 1 or (bits % 8 == 0 and 0 < bits <= _WIDEST_SAMPLE))):
             raise DataSetError(f"an image of {self.rows} x {self.columns} with {bits} bits allocated has no frames")
         whole = self.rows * self.columns * self.samples_per_pixel * bits
         if whole > MAX_FRAME_BITS:
