@@ -9,7 +9,19 @@ from typing import Any
 
 import pytest
 
-from archive.world import EVERYTHING, World, aio, answers, data_set, deposit, deposited, opened, returned, uid
+from archive.world import (
+    EVERYTHING,
+    World,
+    aio,
+    answers,
+    data_set,
+    deposit,
+    deposited,
+    opened,
+    returned,
+    uid,
+    until,
+)
 from strongroom.archive import Outcome
 from strongroom.archive.acts import Change, Note
 from strongroom.archive.committer import MAX_GROUP
@@ -245,6 +257,39 @@ async def test_stopping_finishes_what_is_queued(tmp_path: Path) -> None:
 
         assert [str(number) for number in range(50)] == recorded(world)
         assert world.parts.trail.head == saved.head == saved.flushed
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@aio
+async def test_the_chain_is_flushed_soon(tmp_path: Path, busy: bool) -> None:
+    """What was recorded leaves the outbox by itself, also while a sender never comes to an end."""
+    async with opened(tmp_path / "home") as world:
+        session = await world.device()
+        await deposited(session, 1)
+        if busy:
+            endless = session.deposit(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="1.2.840.10008.1.2")
+            endless.feed(memoryview(b"\x08\x00"))
+        await until(lambda: world.core.committer._flushed == world.parts.trail.head)
+
+        assert world.core.committer._flushed.sequence >= 2
+
+
+@aio
+async def test_a_flush_that_is_due_waits_for_the_next_answer(tmp_path: Path) -> None:
+    """While a data set comes in nothing is flushed for the chain; behind its answer it is."""
+    async with opened(tmp_path / "home") as world:
+        session = await world.device()
+        committer = world.core.committer
+        await deposited(session, 1)
+        sending = session.deposit(sop_class_uid="", sop_instance_uid="", transfer_syntax_uid="1.2.840.10008.1.2.1")
+        committer._flush_due()
+        assert committer._flushed != world.parts.trail.head
+        sending.feed(memoryview(data_set(2)))
+        await sending.ready()
+        await sending.finish()
+        await until(lambda: committer._flushed == world.parts.trail.head)
+
+        assert not committer._flush_behind_answer
 
 
 @aio

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from strongroom.ground.seal import (
     Slot,
     SmallSeal,
     associated_data,
+    derive,
     open_all,
     open_small,
     plain_length,
@@ -369,3 +372,9 @@ def test_little_is_held_back():
 
     assert sum(map(len, sealer.take())) <= SEGMENT
     assert sealer.sealed_length == sealed_length(64 * 131_072)
+
+
+@given(st.binary(max_size=80), st.binary(max_size=80), st.binary(max_size=80))
+def test_derived_keys_are_those_of_rfc_5869(key, salt, info):
+    """What is derived is what the library's HKDF derives, for any key, salt and purpose."""
+    assert HKDF(SHA256(), 32, salt, info).derive(key) == derive(key, salt=salt, info=info)

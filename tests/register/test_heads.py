@@ -47,6 +47,14 @@ def test_records_wait_in_the_outbox_until_they_are_flushed(connection):
     assert heads.outbox(connection, "cli", after=0) == (b"x",)
 
 
+def test_an_outbox_that_is_tidy_is_left_alone(connection):
+    """Who knows that nothing more was flushed need not look for what may leave."""
+    heads.save(connection, head(0), head(0), [b"1"])
+    heads.save(connection, head(1), head(1), [b"2"], tidy=False)
+
+    assert heads.outbox(connection, "main", after=0) == (b"1", b"2")
+
+
 def test_a_gap_between_chain_and_outbox_is_tampering(connection):
     """A chain that ends before the first record of the outbox lost more than a crash can take."""
     heads.save(connection, head(0), head(0), [b"1", b"2"])

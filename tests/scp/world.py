@@ -186,6 +186,10 @@ class Deposit:
         self._data = bytearray()
         self.done = False
 
+    @property
+    def wants_time(self) -> bool:
+        return self._fault is not None
+
     def feed(self, fragment: memoryview) -> None:
         assert not self.done
         self._data += fragment
@@ -368,6 +372,13 @@ class End:
             self._inbox.put_nowait(event)
             raise event
         return event
+
+    async def receive_into(self, sink):
+        while (event := await self.receive()) is not None:
+            assert isinstance(event, DataFragment)
+            if not sink(event):
+                return True
+        return False
 
     async def send(self, context_id, message, data=None) -> None:
         if self.other.aborted or self.aborted:

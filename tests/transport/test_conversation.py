@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.dimse import CCancelRequest, CEchoRequest, CEchoResponse, DataFragment
+from strongroom.dimse import CCancelRequest, CEchoRequest, CEchoResponse, CStoreResponse, DataFragment
 from strongroom.errors import LocalProtocolError
 from strongroom.transport import AssociationEndedError, Ended
 from strongroom.transport.conversation import _Cutter
@@ -41,6 +41,70 @@ async def pieces(data: bytes, *lengths: int):
         position += length
         number += 1
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+@aio
+async def test_a_sink_gets_every_fragment(tls: bool, at_once: int) -> None:
+    """However many fragments it takes before it pauses, nothing is lost, doubled or out of order."""
+    import ipaddress
+    from datetime import date
+
+    async def take(conversation, event) -> None:
+        got = bytearray()
+        count, last = 0, False
+
+        def sink(fragment: DataFragment) -> bool:
+            nonlocal count, last, got
+            count += 1
+            got += fragment.data
+            last = fragment.last
+            return not last and count % at_once != 0
+
+        while not last:
+            assert await conversation.receive_into(sink)
+            await asyncio.sleep(0)
+        received.append(digest(bytes(got)))
+        answer = CStoreResponse(message_id_being_responded_to=event.message.message_id, status=0)
+        await conversation.send(event.context_id, answer)
+
+    received: list[str] = []
+    door = {} if tls else {"networks": (ipaddress.ip_network("127.0.0.0/8"),), "expires": date(2027, 1, 1)}
+    async with house(tls=tls, **door) as home:
+        home.desk.hook = take
+        conversation = await home.call(callee={} if tls else {"tls": None})
+        sent = []
+        for number, length in enumerate((0, 1, 131_062, 526_001, 3_000_000)):
+            data = content(length)
+            assert await store(conversation, data, number + 1) == 0
+            sent.append(digest(data))
+        await conversation.release()
+
+        assert sent == received
+
+
+@aio
+async def test_what_a_sink_raises_is_raised_where_it_came_from() -> None:
+    """The connection and its other associations know nothing of it."""
+
+    def sink(fragment: DataFragment) -> bool:
+        raise ZeroDivisionError
+
+    async def take(conversation, event) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await conversation.receive_into(sink)
+        while not (await conversation.receive()).last:
+            pass
+        answer = CStoreResponse(message_id_being_responded_to=event.message.message_id, status=7)
+        await conversation.send(event.context_id, answer)
+
+    async with house() as home:
+        home.desk.hook = take
+        conversation = await home.call()
+
+        assert await store(conversation, content(526_001), 1) == 7
+        await conversation.release()
 
 
 @pytest.mark.parametrize("tls", [True, False])

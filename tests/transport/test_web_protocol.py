@@ -343,3 +343,16 @@ async def test_head_has_no_body() -> None:
 
         assert b"content-length: 5" in received
         assert received.endswith(b"\r\n\r\n")
+
+
+@aio
+async def test_a_client_of_head_may_ask_again_while_the_body_is_left_out() -> None:
+    """The head is the whole answer, however long the application goes on with a body that nobody gets."""
+    async with web_house() as house:
+        reader, writer = await house.connect()
+        writer.write(b"HEAD /stream?200 HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert b"200" in await reader.readuntil(b"\r\n\r\n")
+        writer.write(GET)
+
+        assert b"hello" == (await answer(reader)).body
+        writer.close()

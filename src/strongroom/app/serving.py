@@ -49,6 +49,10 @@ if TYPE_CHECKING:
 STOP_SECONDS = 10.0
 """What is under way may finish for so long once the end was asked for."""
 DAY_SECONDS = 86_400.0
+COLLECT = (10_000, 10, 10)
+"""
+Objects made between two looks for garbage in cycles: an image makes some hundreds, none of them in a cycle.
+"""
 PREPARE_SECONDS = 1.0
 """
 After so long without a write the vault may write zeros ahead: flushing into written blocks takes half as long, but
@@ -151,6 +155,7 @@ class Server:
             background.append(loop.create_task(self.warn_of_plaintext()))
             gc.collect()
             gc.freeze()  # what start-up made stays; collections need not look at it again
+            gc.set_threshold(*COLLECT)
             self._announce(as_json=as_json)
             log("ready", doors=len(self.open_doors()))
             await self._ended.wait()

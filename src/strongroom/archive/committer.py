@@ -45,7 +45,7 @@ SLOW_SECONDS = 0.05
 SLOW_FOR_SECONDS = 2.0
 MAX_INLINE_BYTES = 8 * 1024 * 1024
 TRAIL_SECONDS = 0.1
-"""The chain's own file is flushed this long after a record at the latest; until then the outbox keeps it."""
+"""The chain's own file is flushed this long after a record, or twice as long; until then the outbox keeps it."""
 MAX_QUEUED = 4096
 """Works waiting; front doors are held back long before by their own limits, this is the last wall (OutOfResources)."""
 
@@ -121,7 +121,10 @@ class Committer:
         self._flushed = parts.trail.head
         self._backlog: list[bytes] = []
         """Records that are committed and not in the chain yet, because it would not take them."""
-        self._flush_due = False
+        self._forgotten = -1
+        """Up to this record the outbox is tidy."""
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_behind_answer = False
         self._slow_until = 0.0
         self.busy_senders = 0
         """Deposits under way; more than one make groups worth waiting for."""
@@ -165,9 +168,8 @@ class Committer:
     def _now(self, act: Act) -> Any:
         """Make a group of one on the event loop; the lock is held."""
         began = self._loop.time()
-        errors: list[BaseException | None] = [None]
         try:
-            self._make_durable([act], errors, side_by_side=False)
+            self._make_durable_alone(act)
         except BaseException:
             self._parts.recorder.forget()
             raise
@@ -177,8 +179,6 @@ class Committer:
             ended = self._loop.time()
             if ended - began > SLOW_SECONDS:
                 self._slow_until = ended + SLOW_FOR_SECONDS
-        if errors[0] is not None:
-            raise errors[0]
         return act.result
 
     async def stop(self) -> None:
@@ -210,13 +210,27 @@ class Committer:
 
     def _trail_written(self) -> None:
         """On the loop: see to it that the chain's file is flushed soon."""
-        if not self._flush_due and not self._closed and self._parts.trail.head.sequence > self._flushed.sequence:
-            self._flush_due = True
-            self._loop.call_later(TRAIL_SECONDS, self._flush_soon)
+        if self._flush_behind_answer:
+            self._loop.call_soon(self._flush_now)
+        elif (
+            self._flush_timer is None and not self._closed and self._parts.trail.head.sequence > self._flushed.sequence
+        ):
+            self._flush_timer = self._loop.call_later(TRAIL_SECONDS, self._flush_due)
 
-    def _flush_soon(self) -> None:
-        self._flush_due = False
-        if self._closed:
+    def _flush_due(self) -> None:
+        """Flush now or, while data sets come in, behind the next answer: that sender is busy with its next file."""
+        if self.busy_senders and not self._flush_behind_answer:
+            self._flush_behind_answer = True
+            self._flush_timer = self._loop.call_later(TRAIL_SECONDS, self._flush_due)
+        else:
+            self._flush_now()
+
+    def _flush_now(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        self._flush_behind_answer = False
+        if self._closed or self._parts.trail.head == self._flushed:
             return
         if not self._working.acquire(blocking=False):
             self._trail_written()
@@ -235,6 +249,9 @@ class Committer:
             if group:
                 with self._working:
                     self._commit(group)
+                    if self._flush_behind_answer:  # under load the loop would find this thread busy again and again
+                        with contextlib.suppress(OutOfResources):
+                            self._flush_trail()
                 self._loop.call_soon_threadsafe(self._trail_written)
 
     def _gather(self, group: list[tuple[Act, asyncio.Future[Any]]]) -> bool:
@@ -256,22 +273,21 @@ class Committer:
         """Make one group durable; an error of the medium fails the whole group, an error of one act only that act."""
         errors: list[BaseException | None] = [None] * len(pairs)
         try:
-            self._make_durable([act for act, _ in pairs], errors, side_by_side=True)
+            self._make_durable([act for act, _ in pairs], errors)
         except BaseException as error:  # noqa: BLE001 -- whatever it is, the callers must hear of it and the thread must live
             self._parts.recorder.forget()
             errors = [error] * len(pairs)
         outcome = [(future, act, error) for (act, future), error in zip(pairs, errors, strict=True)]
         self._loop.call_soon_threadsafe(_resolve, outcome)
 
-    def _make_durable(self, acts: list[Act], errors: list[BaseException | None], *, side_by_side: bool) -> None:
+    def _make_durable(self, acts: list[Act], errors: list[BaseException | None]) -> None:
         """Steps 1 to 3 for one group; fills *errors* for acts that failed alone, raises when the medium failed."""
         parts = self._parts
         self._catch_up()
         group = Group(parts)
         for number, act in enumerate(acts):
             errors[number] = _attempt(act.write, group)
-        start = self._flusher.submit if side_by_side else _at_once
-        pack_flush: Future[None] | None = start(parts.vault.flush) if group.appended else None
+        pack_flush: Future[None] | None = self._flusher.submit(parts.vault.flush) if group.appended else None
         try:
             with parts.database.transaction() as connection:
                 group.connection = connection
@@ -282,12 +298,38 @@ class Committer:
                     if error is None
                     for message in act.records(group)
                 ]
-                heads.save(connection, parts.trail.head, self._flushed, records)
+                flushed = self._save_head(connection, records)
                 if pack_flush is not None:
                     pack_flush.result()
         finally:
             if pack_flush is not None:
                 wait([pack_flush])
+        self._committed(records, flushed)
+
+    def _make_durable_alone(self, act: Act) -> None:
+        """The same for a group of one, here and now: it needs no savepoint, for whatever fails leaves nothing."""
+        parts = self._parts
+        self._catch_up()
+        group = Group(parts)
+        with parts.database.transaction() as connection:  # begun first: what is looked up needs no lock of its own
+            group.connection = connection
+            act.write(group)
+            if group.appended:
+                parts.vault.flush()
+            act.index(group)
+            records = [encode(message) for message in act.records(group)]
+            flushed = self._save_head(connection, records)
+        self._committed(records, flushed)
+
+    def _save_head(self, connection: apsw.Connection, records: Sequence[bytes]) -> int:
+        """Put *records* into the outbox; return up to which record it is tidy once this is committed."""
+        flushed = self._flushed
+        tidy = flushed.sequence != self._forgotten
+        heads.save(connection, self._parts.trail.head, flushed, records, tidy=tidy)
+        return flushed.sequence
+
+    def _committed(self, records: list[bytes], flushed: int) -> None:
+        self._forgotten = flushed
         self._backlog = records
         with contextlib.suppress(OutOfResources):  # these acts are durable; the next one hears of it
             self._catch_up()
@@ -304,17 +346,6 @@ class Committer:
                     self._parts.recorder.forget()
                     execute("ROLLBACK TO act")
                 execute("RELEASE act")
-
-
-def _at_once(flush: Callable[[], None]) -> Future[None]:
-    """Run *flush* here, in the form of something that was started elsewhere."""
-    done: Future[None] = Future()
-    try:
-        flush()
-        done.set_result(None)
-    except BaseException as error:  # noqa: BLE001 -- raised again by whoever asks for the result
-        done.set_exception(error)
-    return done
 
 
 def _attempt(step: Callable[[Group], None], group: Group) -> BaseException | None:

@@ -18,6 +18,7 @@ from strongroom.archive import recording
 from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
 from strongroom.catalogue.record import prepare
 from strongroom.dicom.header import HeaderReader
+from strongroom.dicom.model import INDEXED_TAGS
 from strongroom.errors import DataSetError, MismatchError, StrongroomError, UnsupportedClassError
 from strongroom.ground.label import Label, seal_label
 from strongroom.ground.seal import Sealer, Slot, associated_data
@@ -98,7 +99,7 @@ class Deposit:
         """What the data set says it is, once `finish` has read it, whatever became of it."""
         self._reader: HeaderReader | None = HeaderReader(transfer_syntax_uid, limits=core.parts.header_limits)
         self._fault: DataSetError | None = None
-        self._ahead: tuple[tuple[int, int, int], Prepared] | None = None
+        self._ahead: Prepared | None = None
         self._digest = hashlib.sha256()
         self._length = 0
         self._held: bytearray | None = bytearray()
@@ -120,7 +121,7 @@ class Deposit:
                 self._reader.feed(fragment)
                 if self._ahead is None and self._reader.at_pixel_data:
                     # worked out now, while the sender is busy: after its last byte it waits for us
-                    self._ahead = self._reader.seen, prepare(self._reader.so_far())
+                    self._ahead = prepare(self._reader.so_far())
             except DataSetError as error:
                 self._fault, self._reader = error, None
         self._digest.update(fragment)
@@ -142,23 +143,29 @@ class Deposit:
         """Let `finish` put whatever comes into quarantine and raise *fault*, whether it is a whole data set or not."""
         self._fault, self._reader = fault, None
 
+    @property
+    def wants_time(self) -> bool:
+        """Whether `ready` has something to wait for; while it has not, more may be fed at once."""
+        if self._sealer is None:
+            known = self._reader is not None and self._reader.study_instance_uid
+            return bool(known) or len(self._held or b"") >= MAX_HELD
+        self._collect()
+        return self._sealed_bytes >= (LEASED_WRITE if self._lease is not None else MAX_SEALED_HELD + 1)
+
     async def ready(self) -> None:
         """
         Wait until more may be fed: fetches the study's key and writes out what a leased pack should take
         (back-pressure).
         """
-        if self._sealer is None:
-            if len(self._held or b"") >= MAX_HELD or (self._reader is not None and self._reader.study_instance_uid):
-                await self._fetch_key()
+        if not self.wants_time:
             return
-        self._collect()
-        if self._lease is not None:
-            if self._sealed_bytes >= LEASED_WRITE:
-                await self._write_out()
-        elif self._sealed_bytes > MAX_SEALED_HELD:
+        if self._sealer is None:
+            await self._fetch_key()
+            return
+        if self._lease is None:
             assert self._key is not None
             self._lease = await self._core.lease(self._blob_id, self._key.key_id)
-            await self._write_out()
+        await self._write_out()
 
     async def finish(self) -> Receipt:
         """Close the data set, check it, and make it durable; see the class for what it raises."""
@@ -175,7 +182,7 @@ class Deposit:
             try:
                 header = self._reader.finish()
                 ahead = self._ahead
-                prepared = ahead[1] if ahead is not None and ahead[0] == self._reader.seen else prepare(header)
+                prepared = ahead if ahead is not None and self._reader.unchanged(INDEXED_TAGS) else prepare(header)
                 self.identity = prepared.identity
                 self._check(prepared.identity)
                 whole = header, prepared

@@ -9,7 +9,7 @@ bytes when asked for.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, final
 
@@ -88,8 +88,14 @@ class Elements(Mapping[int, RawElement]):
         for start, kept in self._stretches:
             begin = offset - start
             if 0 <= begin <= len(kept) - length:
-                return bytes(kept[begin : begin + length])
+                found = kept[begin : begin + length]
+                return found if type(found) is bytes else bytes(found)
         return None
+
+    def raw_values(self, tags: Iterable[int]) -> list[bytes | None]:
+        """Return what `value` says of each of *tags*, most of which are absent: one call for a whole level."""
+        where, value = self._where, self.value
+        return [value(tag) if tag in where else None for tag in tags]
 
     def located(self) -> dict[int, Located]:
         """Return where the values lie that are not captured."""
@@ -271,6 +277,7 @@ class HeaderReader:
         "_doubtful",
         "_duplicates",
         "_inflater",
+        "_late",
         "_length",
         "_limits",
         "_piece",
@@ -295,6 +302,7 @@ class HeaderReader:
         self._disorder = 0
         self._duplicates = 0
         self._doubtful: list[tuple[Mark, Mark]] = []  # identifying elements that stand twice
+        self._late: set[int] | None = None  # what came since `so_far`
         self._study: str | None = None
 
     @property
@@ -310,15 +318,9 @@ class HeaderReader:
         """Whether Pixel Data has begun: what stands in front of it is known then."""
         return self._walker.pixel_data_offset is not None
 
-    @property
-    def seen(self) -> tuple[int, int, int]:
-        """
-        Top-level elements but Pixel Data, those out of order, those that stand twice: unchanged while no other came.
-
-        A header made by `so_far` says the same as `finish` when this is the same at both times.
-        """
-        pixel_data = sum(tag in self._where for tag in PIXEL_DATA_TAGS)
-        return len(self._where) - pixel_data, self._walker.disorder, self._duplicates
+    def unchanged(self, tags: frozenset[int]) -> bool:
+        """Whether `finish` says of each of *tags* what `so_far` said when it was called last."""
+        return self._late is not None and self._late.isdisjoint(tags)
 
     def feed(self, view: bytes | memoryview) -> None:
         """Take the next bytes; the view may be reused afterwards."""
@@ -349,7 +351,7 @@ class HeaderReader:
             for piece in self._inflater.finish():
                 self._walk(piece)
         self._index(self._walker.finish())
-        return self.so_far()
+        return self._header()
 
     def so_far(self) -> Header:
         """
@@ -357,6 +359,10 @@ class HeaderReader:
 
         Raises DataSetError when what identifies the instance stands twice, differently.
         """
+        self._late = set()
+        return self._header()
+
+    def _header(self) -> Header:
         syntax = self._syntax
         stretches = [(start, bytes(buffer)) for start, buffer in self._capture.stretches]
         self._check_doubtful(stretches)
@@ -397,6 +403,8 @@ class HeaderReader:
 
     def _index(self, marks: list[Mark]) -> None:
         where = self._where
+        if self._late is not None:
+            self._late.update([mark[0] for mark in marks])
         if self._walker.disorder == self._disorder:
             for mark in marks:
                 where[mark[0]] = mark

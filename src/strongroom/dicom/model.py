@@ -19,6 +19,7 @@ from strongroom.errors import DataSetError
 
 __all__ = [
     "COMPUTED_TAGS",
+    "INDEXED_TAGS",
     "INSTANCE_TAGS",
     "PATIENT_TAGS",
     "SERIES_TAGS",
@@ -192,6 +193,8 @@ COMPUTED_TAGS: Final = {
 """Keys of a level that stand in no data set: the catalogue works them out."""
 
 _CHARACTER_SET: Final = 0x00080005
+INDEXED_TAGS: Final = frozenset(tag for level in TAGS.values() for tag in level) | {_CHARACTER_SET}
+"""Everything that `identify`, `describe` and `fingerprint` look at."""
 # Numbers that some writers give another width: read as written, or they would be other numbers.
 _NUMERIC: Final = (0x00280002, 0x00280010, 0x00280011, 0x00280100)
 
@@ -238,10 +241,9 @@ def describe(header: Header, level: Level) -> dict[str, JsonElement]:
     """
     character_sets = header.character_set
     little_endian = header.little_endian
-    value = header.elements.value
     described: dict[str, JsonElement] = {}
-    for tag, vr in TAGS[level].items():
-        raw = value(tag)
+    tags = TAGS[level]
+    for raw, (tag, vr) in zip(header.elements.raw_values(tags), tags.items(), strict=True):
         if raw is None:
             continue
         if vr == "SQ":
@@ -278,9 +280,8 @@ def fingerprint(header: Header, level: Level) -> Fingerprint:
     Costs some microseconds, so a catalogue asks it for every instance and describes only what changed. It holds patient
     data: for comparing and as a key in memory, not for storing or showing.
     """
-    value = header.elements.value
-    raws = map(value, TAGS[level])
+    raws = header.elements.raw_values((_CHARACTER_SET, *TAGS[level]))
     if level is not Level.IMAGE:
-        return (header.explicit, header.little_endian, value(_CHARACTER_SET), *raws)
+        return (header.explicit, header.little_endian, *raws)
     written = (_written_vr(header, tag, "US") for tag in _NUMERIC)
-    return (header.explicit, header.little_endian, value(_CHARACTER_SET), *raws, *written)
+    return (header.explicit, header.little_endian, *raws, *written)

@@ -79,7 +79,7 @@ def _searches() -> Iterator[Route]:
 
 def _stores() -> Iterator[Route]:
     for template in ("/studies", STUDY):
-        yield Route("POST", template, "deposit", store, "Store", (JSON,), (), (_RELATED, DICOM, JSON))
+        yield Route("POST", template, "deposit", store, "Store", (JSON, XML), (), (_RELATED, DICOM, JSON, XML))
 
 
 def _retrievals() -> Iterator[Route]:

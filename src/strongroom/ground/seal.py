@@ -8,6 +8,7 @@ another blob's bytes or another label are refused.
 
 from __future__ import annotations
 
+import hmac
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -17,8 +18,6 @@ from typing import final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from strongroom.errors import IntegrityError
 
@@ -29,6 +28,7 @@ TAG = 16
 WINDOW = 16 * SEGMENT  # how much a reader opens at a time unless told otherwise
 
 _SALT = 32
+_NO_SALT = bytes(32)  # RFC 5869 2.2
 _PREFIX = 7
 _FIRST = SEGMENT - HEADER - TAG  # plain bytes in the first segment
 _NEXT = SEGMENT - TAG  # and in each further one
@@ -64,8 +64,12 @@ def associated_data(blob_id: bytes, key_id: bytes, slot: Slot) -> bytes:
 
 
 def derive(key: bytes, *, salt: bytes = b"", info: bytes) -> bytes:
-    """Derive 32 bytes from *key* by HKDF-SHA256 (RFC 5869)."""
-    return HKDF(SHA256(), KEY, salt, info).derive(key)
+    """
+    Derive 32 bytes from *key* by HKDF-SHA256 (RFC 5869): extract, then the one block of expand that 32 bytes are.
+
+    Two calls of the library's HMAC: its HKDF takes ten times as long, twice for every image.
+    """
+    return hmac.digest(hmac.digest(salt or _NO_SALT, key, "sha256"), info + b"\x01", "sha256")
 
 
 def sealed_length(plain: int) -> int:

@@ -11,8 +11,10 @@ Nothing has been sent when the first frame turns out to be unreadable, because i
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, final
 
@@ -89,25 +91,26 @@ async def convert(pool: Pool, source: Source, to_uid: str) -> AsyncIterator[byte
     raises; all of it before the first piece where the first frame shows it.
     """
     conversion = await _begin(pool, source, to_uid)
-    first = await conversion.frame(1)
-    if to_uid in syntaxes.NATIVE:
-        yield conversion.head + conversion.native_header()
-        yield first
-        for number in range(2, conversion.count + 1):
-            yield await conversion.frame(number)
-        if conversion.native_bytes % 2:
-            yield b"\0"
-    else:
-        gathered = [first]
-        if conversion.native_bytes <= GATHERED_BYTES:
-            gathered += [await conversion.frame(number) for number in range(2, conversion.count + 1)]
-        offsets = _offsets(gathered) if len(gathered) == conversion.count else b""
-        yield conversion.head + _encapsulated_header() + _item(offsets)
-        for frame in gathered:
-            yield _item(frame)
-        for number in range(len(gathered) + 1, conversion.count + 1):
-            yield _item(await conversion.frame(number))
-        yield _DELIMITER
+    async with contextlib.aclosing(conversion.frames()) as frames:
+        first = await anext(frames)
+        if to_uid in syntaxes.NATIVE:
+            yield conversion.head + conversion.native_header()
+            yield first
+            async for frame in frames:
+                yield frame
+            if conversion.native_bytes % 2:
+                yield b"\0"
+        else:
+            gathered = [first]
+            if conversion.native_bytes <= GATHERED_BYTES:
+                gathered += [frame async for frame in frames]
+            offsets = _offsets(gathered) if len(gathered) == conversion.count else b""
+            yield conversion.head + _encapsulated_header() + _item(offsets)
+            for frame in gathered:
+                yield _item(frame)
+            async for frame in frames:
+                yield _item(frame)
+            yield _DELIMITER
     tail = await conversion.tail()
     if tail:
         yield tail
@@ -137,7 +140,20 @@ class _Conversion:
         pixels = self.pixels
         return pixels.bits_allocated == 8 and pixels.vr == "OW" and not pixels.syntax.little_endian
 
-    async def frame(self, number: int) -> bytes:
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """Every frame, converted; the next one is being made while this one is sent."""
+        upcoming: asyncio.Task[bytes] | None = None
+        try:
+            for number in range(1, self.count + 1):
+                made = await (upcoming or self._frame(number))
+                upcoming = asyncio.create_task(self._frame(number + 1)) if number < self.count else None
+                yield made
+        finally:
+            if upcoming is not None:
+                upcoming.cancel()
+                await asyncio.gather(upcoming, return_exceptions=True)
+
+    async def _frame(self, number: int) -> bytes:
         """Read and convert one frame."""
         frames = self.source.frames
         parts = []

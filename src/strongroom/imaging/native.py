@@ -53,7 +53,8 @@ def decode(pixels: PixelDescription, frame: bytes) -> Array:
     """Decode a native frame of any byte order and planar configuration."""
     if pixels.bits_allocated == 1:
         return unpacked(pixels, _cut(frame, pixels.native_length))
-    if pixels.photometric_interpretation == "YBR_FULL_422":
+    # some write every sample and leave the name that a lossy original had
+    if pixels.photometric_interpretation == "YBR_FULL_422" and len(frame) < pixels.native_length:
         return _upsampled(pixels, frame)
     dtype = dtype_of(pixels)
     length = pixels.native_length

@@ -33,12 +33,14 @@ class SavedHead:
     flushed: Head
 
 
-def save(connection: apsw.Connection, head: Head, flushed: Head, payloads: Sequence[bytes] = ()) -> None:
+def save(
+    connection: apsw.Connection, head: Head, flushed: Head, payloads: Sequence[bytes] = (), *, tidy: bool = True
+) -> None:
     """
     Remember where the chain ends and put *payloads*, the records that come next, into its outbox.
 
-    Called once for each group, before its records are appended. What *flushed* covers leaves the outbox. Raises
-    IntegrityError when the chain would go back.
+    Called once for each group, before its records are appended. What *flushed* covers leaves the outbox, unless the
+    caller knows that it has left already (not *tidy*). Raises IntegrityError when the chain would go back.
     """
     connection.execute(
         "INSERT INTO trail_head (chain, sequence, hash, flushed_sequence, flushed_hash) VALUES (?, ?, ?, ?, ?)"
@@ -49,7 +51,8 @@ def save(connection: apsw.Connection, head: Head, flushed: Head, payloads: Seque
     )
     if not connection.changes():
         raise IntegrityError(f"the trail's chain {head.chain} would go back to record {head.sequence}")
-    connection.execute("DELETE FROM trail_outbox WHERE chain = ? AND sequence <= ?", (head.chain, flushed.sequence))
+    if tidy:
+        connection.execute("DELETE FROM trail_outbox WHERE chain = ? AND sequence <= ?", (head.chain, flushed.sequence))
     for number, payload in enumerate(payloads, head.sequence + 1):
         connection.execute(
             "INSERT INTO trail_outbox (chain, sequence, payload) VALUES (?, ?, ?)", (head.chain, number, payload)

@@ -7,7 +7,7 @@ goes out, within a limit, so that the association stays usable; beyond the limit
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -73,6 +73,17 @@ class Exchange:
         if event.last:
             self.unread = False
         return event
+
+    async def pass_on(self, sink: Callable[[memoryview], bool]) -> None:
+        """Give the fragments to *sink* the moment they come, until it says False or the data set has ended."""
+
+        def take(fragment: DataFragment) -> bool:
+            if fragment.last:
+                self.unread = False
+            return sink(fragment.data) and self.unread
+
+        if not await self.conversation.receive_into(take):
+            raise RemoteProtocolError("the association ended inside a data set")
 
     async def data_set(self, *, limit: int) -> AsyncIterator[memoryview]:
         """Yield what is left of the data set; raises RemoteProtocolError beyond *limit* bytes."""

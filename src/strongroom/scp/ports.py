@@ -8,7 +8,7 @@ session gives it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
@@ -58,6 +58,10 @@ class Receipt(Protocol):
 
 class Deposit(Protocol):
     """One data set coming in."""
+
+    @property
+    def wants_time(self) -> bool:
+        """Whether `ready` has something to wait for before more is fed."""
 
     def feed(self, fragment: memoryview, /) -> None:
         """Take the next bytes."""
@@ -196,6 +200,9 @@ class Conversation(Protocol):
 
     async def receive(self) -> MessageReceived | DataFragment | None:
         """The next event, None once the peer has released; the view of a fragment lives until the next call."""
+
+    async def receive_into(self, sink: Callable[[DataFragment], bool], /) -> bool:
+        """Give each fragment to *sink* as it comes until that returns False; False once the peer has released."""
 
     async def send(
         self, context_id: int, message: Message, data: bytes | AsyncIterable[bytes | memoryview] | None = None, /

@@ -81,16 +81,30 @@ async def _feed(exchange: Exchange, deposit: Deposit) -> StrongroomError | None:
     """Feed the whole data set; return the archive's error, raise that of the association."""
     limit = exchange.limits.max_data_set_length
     length = 0
-    while exchange.unread:
-        fragment = (await exchange.fragment()).data
+    failed: StrongroomError | None = None
+
+    def take(fragment: memoryview) -> bool:
+        nonlocal length, failed
         length += len(fragment)
         if length > limit:
-            raise RemoteProtocolError(f"a data set goes on beyond {limit} bytes")
+            return False
         try:
             deposit.feed(fragment)
-            await deposit.ready()
         except StrongroomError as error:
-            return error
+            failed = error
+        return failed is None and not deposit.wants_time
+
+    while exchange.unread:
+        await exchange.pass_on(take)
+        if length > limit:
+            raise RemoteProtocolError(f"a data set goes on beyond {limit} bytes")
+        if failed is None:
+            try:
+                await deposit.ready()
+            except StrongroomError as error:
+                failed = error
+        if failed is not None:
+            return failed
     return None
 
 

@@ -15,7 +15,7 @@ from strongroom.dimse import DataFragment, Message, MessageReceived, Response, e
 from strongroom.dimse.status import Category, category
 from strongroom.errors import LocalProtocolError
 from strongroom.transport.ends import Ended
-from strongroom.transport.link import Link
+from strongroom.transport.link import Link, Sink
 from strongroom.upper_layer import AcceptedContext, AssociateAccept
 
 _KEEP_BELOW: Final = 8192
@@ -56,16 +56,27 @@ class Conversation:
         The data of a fragment can be looked at until the next call, which takes the view back. A C-CANCEL is never
         returned: ask `cancelled`. Raises AssociationEndedError.
         """
-        lent = self._lent
-        if lent is not None:
-            self._lent = None
-            with suppress(BufferError):  # somebody looks into it still: the association then reads into another buffer
-                lent.release()
-            del lent
+        self._take_back()
         item = await self._link.receive()
         if type(item) is DataFragment:
             self._lent = item.data
         return item
+
+    async def receive_into(self, sink: Sink, /) -> bool:
+        """
+        Give each data set fragment to *sink* the moment it comes; return once *sink* says False and wants no more.
+
+        False when the peer has released the association instead. The view lives until *sink* returns. Raises
+        AssociationEndedError, and what *sink* raises.
+        """
+        self._take_back()
+        return await self._link.receive_into(sink)
+
+    def _take_back(self) -> None:
+        lent, self._lent = self._lent, None
+        if lent is not None:
+            with suppress(BufferError):  # somebody looks into it still: the association then reads into another buffer
+                lent.release()
 
     async def send(
         self,

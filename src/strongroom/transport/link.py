@@ -1,9 +1,9 @@
 """
 One connection with its association: bytes between asyncio and `upper_layer`, deadlines, back-pressure (PS3.8 §9).
 
-The hot path is `get_buffer` and `buffer_updated`: TLS or the kernel writes into the association's own buffer, at most
-one future is set per PDU, and while a fragment waits to be consumed nothing is read, so that the one buffer serves the
-whole association.
+The hot path is `get_buffer` and `buffer_updated`: TLS or the kernel writes into the association's own buffer, and a
+fragment goes from there into the consumer's sink without a turn of the loop. Where there is no sink it waits, one
+future is set, and nothing is read meanwhile, so that the one buffer serves the whole association.
 
 Deadlines, looked at once a tick: the A-ASSOCIATE PDU has to be there in total time; a message that has begun has to
 come at a minimum rate; without a message the association may be idle for a while; a peer that does not read what we
@@ -13,7 +13,6 @@ send is given up; what was asked to close is closed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections import deque
@@ -23,6 +22,7 @@ from typing import Final, final
 
 from strongroom.dimse import Assembler, CCancelRequest, DataFragment, MessageReceived
 from strongroom.errors import LocalProtocolError, RemoteProtocolError, StrongroomError
+from strongroom.transport.acknowledging import LARGEST_SEGMENT, acknowledge
 from strongroom.transport.ends import AssociationEndedError, AssociationRejectedError, Ended
 from strongroom.transport.pacing import DEFAULT_DEADLINES, Deadlines, Pacer
 from strongroom.upper_layer import (
@@ -47,13 +47,6 @@ from strongroom.upper_layer import (
     State,
 )
 
-LARGEST_SEGMENT: Final = 65_536
-"""
-More than any TCP segment holds. A sender that has at least so much left of a PDU can send a full segment and is not
-waiting for an acknowledgement: sending it one would cost us more than reading.
-"""
-
-_QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _NO_ABORT: Final = frozenset(
     {State.IDLE, State.AWAITING_ASSOCIATE_RQ, State.AWAITING_TRANSPORT_OPEN, State.AWAITING_TRANSPORT_CLOSE}
 )
@@ -63,18 +56,8 @@ _DROP_SECONDS: Final = 0.5
 """How long a last A-ABORT gets to leave; what the peer still sends meanwhile is not read."""
 
 Received = MessageReceived | DataFragment
-
-
-def acknowledge(connected: socket.socket) -> None:
-    """
-    Send the acknowledgement of what was received now; called after each read that may leave the sender waiting.
-
-    A sender with Nagle's algorithm on waits for it before its next small segment, and the kernel would keep it for
-    40 ms. Linux forgets the option, hence again each time; other systems do not have it.
-    """
-    if _QUICK_ACK is not None:
-        with contextlib.suppress(OSError):
-            connected.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+Sink = Callable[[DataFragment], bool]
+"""Takes a fragment, whose view lives until it returns; says whether it takes the next one as well."""
 
 
 @final
@@ -112,6 +95,8 @@ class Link(asyncio.BufferedProtocol):
         "_queue",
         "_reading_paused",
         "_release_confirmed",
+        "_sink",
+        "_sink_failed",
         "_socket",
         "_tick",
         "_transport",
@@ -144,6 +129,8 @@ class Link(asyncio.BufferedProtocol):
         self._opened: asyncio.Future[AssociateRequest | AssociateAccept] = loop.create_future()
         self._lost: asyncio.Future[None] = loop.create_future()
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
+        self._sink_failed: Exception | None = None
         self._drained: asyncio.Future[None] | None = None
         self._release_confirmed: asyncio.Future[None] | None = None
         self._end: AssociationEndedError | None = None
@@ -246,6 +233,9 @@ class Link(asyncio.BufferedProtocol):
             self._close()
 
     def _received(self, item: Received) -> None:
+        if self._sink is not None and type(item) is DataFragment:
+            self._deliver(self._sink, item)
+            return
         if type(item) is MessageReceived:
             message = item.message
             if type(message) is CCancelRequest:
@@ -257,6 +247,15 @@ class Link(asyncio.BufferedProtocol):
             if message_id is not None:
                 self._cancels[message_id] = False
         self._queue.append(item)
+
+    def _deliver(self, sink: Sink, fragment: DataFragment) -> None:
+        try:
+            if sink(fragment):
+                return
+        except Exception as error:  # noqa: BLE001 -- it is raised where the sink came from
+            self._sink_failed = error
+        self._sink = None
+        self._wake()
 
     def _control(self, event: Event) -> None:
         """Take an event that is not data."""
@@ -373,19 +372,49 @@ class Link(asyncio.BufferedProtocol):
         """Return the next message or fragment, None after the peer's release; raises AssociationEndedError."""
         queue = self._queue
         while not queue:
-            if self._end is not None:
-                raise self._end
-            if self._quietly_over():
-                self._confirm_release()
+            if not await self._come():
                 return None
-            if self._winding_down and not self._assembler.in_message:
-                self.abort(Ended.STOPPED)
-                continue
-            await self._wait()
         item = queue.popleft()
         if not queue:
             self._resume()
         return item
+
+    async def receive_into(self, sink: Sink) -> bool:
+        """
+        Give every fragment to *sink* as it comes, until it wants no more (True) or the peer has released (False).
+
+        Raises AssociationEndedError, and whatever *sink* raises.
+        """
+        while self._queue:
+            item = await self.receive()
+            if type(item) is not DataFragment:
+                raise LocalProtocolError("a message where fragments were to come")
+            if not sink(item):
+                return True
+        self._sink = sink
+        try:
+            while self._sink is sink:
+                if not await self._come():
+                    return False
+        finally:
+            self._sink = None
+            failed, self._sink_failed = self._sink_failed, None
+        if failed is not None:
+            raise failed
+        return True
+
+    async def _come(self) -> bool:
+        """Wait until something has come, or something has ended; False after the peer's release."""
+        if self._end is not None:
+            raise self._end
+        if self._quietly_over():
+            self._confirm_release()
+            return False
+        if self._winding_down and not self._assembler.in_message:
+            self.abort(Ended.STOPPED)
+        else:
+            await self._wait()
+        return True
 
     async def _wait(self) -> None:
         """Wait until something has come."""
@@ -568,4 +597,4 @@ class Link(asyncio.BufferedProtocol):
         return Ended.IDLE if now - self._waiting_since >= deadlines.idle_seconds else None
 
 
-__all__ = ["LARGEST_SEGMENT", "Link", "Opening", "Received", "acknowledge"]
+__all__ = ["Link", "Opening", "Received", "Sink"]

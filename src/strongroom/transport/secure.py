@@ -19,7 +19,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, final
 
-from strongroom.transport.link import LARGEST_SEGMENT, acknowledge
+from strongroom.transport.acknowledging import LARGEST_SEGMENT, acknowledge
 
 RAW_SIZE: Final = 65_536
 """What is read from the wire at a time. OpenSSL's own buffer grows to this and stays so while the connection lasts."""

@@ -50,7 +50,9 @@ class Exchange(RequestResponseCycle):
 
     @property
     def sent_by_length(self) -> bool:
-        """Whether the client has every byte that Content-Length promised it."""
+        """Whether the client has every byte that Content-Length promised it; of an answer to HEAD there are none."""
+        if self.scope["method"] == "HEAD":
+            return self.response_started
         return self.response_started and not self.chunked_encoding and self.expected_content_length == 0
 
     def end_with_this(self) -> None:
