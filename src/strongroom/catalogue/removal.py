@@ -39,10 +39,7 @@ _OF_STUDIES: Final = (
     "DELETE FROM study_name WHERE study IN (SELECT value FROM json_each(?))",
     "DELETE FROM study WHERE id IN (SELECT value FROM json_each(?))",
 )
-_OF_PATIENTS: Final = (
-    "DELETE FROM patient_name WHERE patient IN (SELECT value FROM json_each(?))",
-    "DELETE FROM patient WHERE id IN (SELECT value FROM json_each(?))",
-)
+_OF_PATIENTS: Final = ("DELETE FROM patient WHERE id IN (SELECT value FROM json_each(?))",)
 _LOST: Final = (
     "UPDATE series_source SET instances = series_source.instances - lost.instances,"
     " bytes = series_source.bytes - lost.bytes FROM (SELECT series, device, sop_class_uid,"
