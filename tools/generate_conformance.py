@@ -24,6 +24,10 @@ from strongroom.dicom import charset, uid
 from strongroom.dicom.convert import can_convert
 from strongroom.dicom.dictionary import keyword_of
 from strongroom.dicom.model import COMPUTED_TAGS, TAGS, UNIQUE_TAGS, Level
+from strongroom.dicomweb.media import COMPRESSED
+from strongroom.dicomweb.problems import TABLE as WEB_PROBLEMS
+from strongroom.dicomweb.routes import ADMITTED
+from strongroom.dicomweb.services import table as web_table
 from strongroom.dimse import status
 from strongroom.imaging import syntaxes
 from strongroom.scp import contexts
@@ -281,6 +285,38 @@ def audit_events() -> str:
     return table(("kind", "code", "scheme", "meaning"), rows)
 
 
+def web_resources() -> str:
+    """Every resource of the web services with its methods."""
+    rows = (
+        (
+            f"`{route.method}`",
+            f"`{route.template}`",
+            route.summary,
+            "whoever is let in" if route.action == ADMITTED else route.action,
+            ", ".join(f"`{name}`" for name in route.parameters),
+        )
+        for route in web_table()
+    )
+    return table(("method", "resource", "what", "needs the action", "query parameters"), rows)
+
+
+def web_media_types() -> str:
+    """The media types of compressed frames (PS3.18 Table 8.7.3-5)."""
+    rows = (
+        (f"`{name}`", "; ".join(f"`{one}` {uid.name_of(one) or ''}".strip() for one in uids))
+        for name, uids in COMPRESSED.items()
+    )
+    return table(("media type", "transfer syntaxes"), rows)
+
+
+def web_statuses() -> str:
+    """The statuses of the web services that stand for errors."""
+    merged: dict[int, set[str]] = {}
+    for answer in WEB_PROBLEMS.values():
+        merged.setdefault(answer.status, set()).add(f"“{answer.detail}”")
+    return table(("status", "detail"), ((str(code), "; ".join(sorted(merged[code]))) for code in sorted(merged)))
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "identification": identification,
     "services": services,
@@ -293,6 +329,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "user-identities": user_identities,
     "character-sets": character_sets,
     "audit-events": audit_events,
+    "web-resources": web_resources,
+    "web-media-types": web_media_types,
+    "web-statuses": web_statuses,
 }
 
 

@@ -116,12 +116,11 @@ async def running(path: Path, *, workers: int = 1, role: str = "radiologist") ->
         try:
             away: list[tuple[str, str, int, str]] = []
             settings = Settings(base_url=BASE, ae_title="STRONGROOM", names=frozenset({"localhost"}))
-            app = create(
-                world.archive.gate,
-                pool,
-                settings,
-                turned_away=lambda *what: away.append(what),  # type: ignore[arg-type]
-            )
+
+            async def turned_away(door: str, address: str, port: int, reason: str) -> None:
+                away.append((door, address, port, reason))
+
+            app = create(world.archive.gate, pool, settings, turned_away=turned_away)
             place = Place(world, app, pool, away)
             place.token = await place.issue("viewer", role)
             yield place

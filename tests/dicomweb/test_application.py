@@ -39,7 +39,7 @@ async def test_a_stranger_learns_nothing(tmp_path: Path) -> None:
         assert {401} == {answer.status_code for answer in answers}
         assert {"Bearer"} == {answer.headers["www-authenticate"] for answer in answers}
         assert 1 == len({(len(answer.content), tuple(sorted(answer.headers))) for answer in answers})
-        assert [("web", "127.0.0.1", 40000, "credential-missing")] * len(PATHS) == place.turned_away
+        assert [("web", "127.0.0.1", 40000, "no-credential")] * len(PATHS) == place.turned_away
 
 
 @aio
@@ -268,4 +268,4 @@ def test_an_application_without_a_whole_table_does_not_start(monkeypatch: pytest
     monkeypatch.setattr(application, "table", lambda: (*rows[1:], replace(rows[0], action="")))
 
     with pytest.raises(ConfigurationError, match="names no action"):
-        create(None, None, Settings("https://a/b", "X"), turned_away=lambda *_: None)  # type: ignore[arg-type]
+        create(None, None, Settings("https://a/b", "X"), turned_away=None)  # type: ignore[arg-type]
