@@ -67,6 +67,7 @@ class Site:
     def __init__(self) -> None:
         self.root = Path()
         self.port = 0
+        self.web_port = 0
         self.ready_seconds = 0.0
         self.server: subprocess.Popen[bytes] | None = None
 
@@ -107,11 +108,13 @@ class Site:
         return msgspec.json.decode(done.stdout)
 
     def found(self) -> None:
-        """`strongroom init`, with a DICOM door on a free port of loopback."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.run("init", "--dicom", f"127.0.0.1:{self.port}", "--ae-title", AE_TITLE)
+        """`strongroom init`, with both doors on free ports of loopback."""
+        with socket.socket() as dicom, socket.socket() as web:
+            dicom.bind(("127.0.0.1", 0))
+            web.bind(("127.0.0.1", 0))
+            self.port, self.web_port = int(dicom.getsockname()[1]), int(web.getsockname()[1])
+        doors = ("--dicom", f"127.0.0.1:{self.port}", "--web", f"127.0.0.1:{self.web_port}")
+        self.run("init", *doors, "--ae-title", AE_TITLE)
 
     def enrol(self, name: str, may: str) -> Device:
         """`strongroom device add`."""

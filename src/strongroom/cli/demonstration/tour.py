@@ -99,12 +99,15 @@ class Tour:
         show.step("A home, and its doors on loopback")
         with show.busy("making a home"):
             site.found()
-        show.command(f"strongroom init --home {site.home} --dicom 127.0.0.1:{site.port}")
+        show.command(f"strongroom init --home {site.home} --dicom 127.0.0.1:{site.port} --web 127.0.0.1:{site.web_port}")
         with show.busy("opening the doors"):
             site.start()
         self.open = True
         show.command(f"strongroom serve --home {site.home}")
-        show.result(f"ready after {site.ready_seconds:.1f} s: DICOM over TLS on 127.0.0.1:{site.port}, nothing else")
+        show.result(
+            f"ready after {site.ready_seconds:.1f} s: DICOM over TLS on 127.0.0.1:{site.port}, "
+            f"DICOMweb over HTTPS on 127.0.0.1:{site.web_port}, nothing else"
+        )
         modality = self._enrol("CT1", "deposit")
         reader = self._enrol("READER1", "query,retrieve")
         self._outcome.figures["archive"] = {
