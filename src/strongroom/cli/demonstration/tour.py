@@ -16,6 +16,7 @@ from strongroom.cli.demonstration.images import Images, run
 from strongroom.cli.demonstration.outcome import Outcome
 from strongroom.cli.demonstration.show import Show, program
 from strongroom.cli.demonstration.site import AE_TITLE, Device, Site
+from strongroom.cli.demonstration.web import Web
 from strongroom.cli.options import print_json
 from strongroom.errors import StrongroomError
 
@@ -82,7 +83,9 @@ class Tour:
             shelf = images.look()
             images.send(modality, shelf)
             images.retrieve(reader, shelf, images.query(reader, shelf))
-            self._strangers(modality, reader)
+            web = Web(self._site, self._show, self._outcome)
+            web.visit(shelf)
+            self._strangers(modality, reader, web)
             self._prove(shelf)
         except (StrongroomError, OSError) as error:
             self._outcome.must_not(f"the demo broke off: {error}")
@@ -94,12 +97,15 @@ class Tour:
         site, show = self._site, self._show
         show.say("Strongroom: a medical-image archive that cannot be left open", "bold")
         show.say(
-            "An archive is made, filled with real images over TLS, searched, and read back; then a stranger comes."
+            "An archive is made, filled with real images over TLS, searched, and read back, over DICOM and over "
+            "HTTPS; then a stranger comes."
         )
         show.step("A home, and its doors on loopback")
         with show.busy("making a home"):
             site.found()
-        show.command(f"strongroom init --home {site.home} --dicom 127.0.0.1:{site.port} --web 127.0.0.1:{site.web_port}")
+        show.command(
+            f"strongroom init --home {site.home} --dicom 127.0.0.1:{site.port} --web 127.0.0.1:{site.web_port}"
+        )
         with show.busy("opening the doors"):
             site.start()
         self.open = True
@@ -128,11 +134,12 @@ class Tour:
         self._show.command(f"strongroom device add {name} --ae-title {name} --may {may} --out {device.folder}")
         return device
 
-    def _strangers(self, modality: Device, reader: Device) -> None:
+    def _strangers(self, modality: Device, reader: Device, web: Web) -> None:
         self._show.step("The stranger")
         with self._show.busy("knocking"):
             attempts = run(lambda: stranger.tour(self._site, modality, reader))
             stranger.look_up(self._site, attempts)
+            attempts += web.strangers()
         self._outcome.figures["strangers"] = [attempt.figures() for attempt in attempts]
         self._show.table(
             ("what a stranger tried", "what he got", "recorded in the trail"),
