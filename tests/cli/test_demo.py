@@ -97,20 +97,35 @@ def test_every_query_finds_what_the_files_say(
 def test_every_stranger_is_refused_and_recorded(
     ran: tuple[subprocess.CompletedProcess[str], dict[str, Any], Path],
 ) -> None:
-    """Five attempts, each with its own record in the trail; the TLS ones heard an alert, the others the uniform rejection."""
+    """Nine attempts at two doors, each with its own record in the trail."""
     _, figures, _ = ran
     strangers = figures["strangers"]
 
-    assert [one["let_in"] for one in strangers] == [False] * 5
+    assert [one["let_in"] for one in strangers] == [False] * 9
     assert [one["record"]["outcome"] for one in strangers] == [
         "certificate-missing",
         "certificate-untrusted",
         "ae-title-mismatch",
         "no-tls",
         "action-not-granted",
+        "no-credential",
+        "token-unknown",
+        "token-in-url",
+        "action-not-granted",
     ]
-    assert len({one["record"]["sequence"] for one in strangers}) == 5
-    assert strangers[-1]["record"]["actor"] == "device:CT1"
+    assert len({one["record"]["sequence"] for one in strangers}) == 9
+    assert strangers[4]["record"]["actor"] == "device:CT1"
+    assert strangers[8]["record"]["actor"] == "service:CTGATE"
+
+
+def test_a_web_client_gets_what_it_asks_for(
+    ran: tuple[subprocess.CompletedProcess[str], dict[str, Any], Path],
+) -> None:
+    """Search, metadata, files, ZIP archive and picture: each answer was what the files say."""
+    _, figures, _ = ran
+
+    assert len(figures["web"]["answered"]) == 5
+    assert not [one for one in figures["web"]["answered"] if one["found"].startswith("NOT")]
 
 
 def test_the_proofs_hold(ran: tuple[subprocess.CompletedProcess[str], dict[str, Any], Path]) -> None:

@@ -1,6 +1,6 @@
 """
-The demo over the web: a token, a search, a study as metadata, files, picture and ZIP archive; then what somebody without
-the right token gets.
+The demo over the web: a token, a search, a study as metadata, files, picture and ZIP archive; then what somebody
+without the right token gets.
 
 With Python's own HTTP client, so that nothing of ours stands on both sides (PS3.18).
 """
