@@ -14,14 +14,13 @@ import contextlib
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Self, final
 
 from strongroom.archive import batch, recording
 from strongroom.archive.acts import Change, Note
 from strongroom.archive.blobs import open_blob, place
 from strongroom.archive.extract import frames_of_record
-from strongroom.archive.metadata import texts
+from strongroom.archive.metadata import pages, texts
 from strongroom.archive.record import Record
 from strongroom.catalogue import extracts
 from strongroom.dicom.frames import FrameIndex
@@ -32,7 +31,7 @@ from strongroom.errors import LocalProtocolError
 from strongroom.ground.seal import Slot, associated_data, open_small, seal_small
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
     from types import TracebackType
 
     from strongroom.access.policy import Actor
@@ -44,10 +43,6 @@ if TYPE_CHECKING:
 
 READ_AHEAD = 1024 * 1024
 """Sealed bytes read and opened at a time; one more such piece is prepared while the last is being sent."""
-TEXTS_AT_ONCE = 256
-"""Metadata of so many instances is read at a time..."""
-TEXT_BYTES_AT_ONCE = 1024 * 1024
-"""... and what comes after so many bytes of it waits for the next time."""
 METADATA_FORM = b"metadata 1"
 """Counted up when the text of metadata changes for what is stored already: entity tags change with it."""
 
@@ -162,16 +157,13 @@ class Disclosure:
         self._must_be_open()
         return await asyncio.to_thread(lambda: next(texts(self._core.parts, (self._row(instance),))))
 
-    async def all_metadata(self) -> AsyncIterator[bytes]:
+    async def all_metadata(self) -> AsyncGenerator[bytes, None]:
         """Yield the object of each instance, in the order of `instances`; raises IntegrityError."""
         self._must_be_open()
-        coming = texts(self._core.parts, self._rows)
-        try:
-            while page := await asyncio.to_thread(_page, coming):
+        async with contextlib.aclosing(batch.from_thread(pages(self._core.parts, self._rows))) as coming:
+            async for page in coming:
                 for text in page:
                     yield text
-        finally:
-            coming.close()
 
     async def frames(self, instance: Instance) -> FrameIndex:
         """
@@ -284,14 +276,3 @@ class Disclosure:
                     yield memoryview(inflated)[start:stop]
                 if last is not None and at >= last:
                     return
-
-
-def _page(coming: Generator[bytes]) -> list[bytes]:
-    page: list[bytes] = []
-    length = 0
-    for text in islice(coming, TEXTS_AT_ONCE):
-        page.append(text)
-        length += len(text)
-        if length >= TEXT_BYTES_AT_ONCE:
-            break
-    return page
