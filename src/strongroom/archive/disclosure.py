@@ -31,7 +31,7 @@ from strongroom.errors import LocalProtocolError
 from strongroom.ground.seal import Slot, associated_data, open_small, seal_small
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from types import TracebackType
 
     from strongroom.access.policy import Actor
@@ -219,7 +219,9 @@ class Disclosure:
         if not self._open:
             raise LocalProtocolError("a disclosure is read inside `async with` only: the record comes first")
 
-    async def open(self, instance: Instance, first: int = 0, last: int | None = None) -> AsyncIterator[memoryview]:
+    async def open(
+        self, instance: Instance, first: int = 0, last: int | None = None
+    ) -> AsyncGenerator[memoryview, None]:
         """
         Yield the data-set bytes first..last (exclusive; the whole when not given) of *instance*, opened and
         authenticated.
@@ -232,8 +234,9 @@ class Disclosure:
         if last is not None or first:
             syntax = transfer_syntax(row.transfer_syntax_uid)
             if syntax is not None and syntax.deflated:
-                async for piece in self._inflated(instance, first, last):
-                    yield piece
+                async with contextlib.aclosing(self._inflated(instance, first, last)) as pieces:
+                    async for piece in pieces:
+                        yield piece
                 return
         opener = await asyncio.to_thread(open_blob, self._core.parts, row)
         covers = opener.windows(first, last, window=READ_AHEAD)
@@ -249,7 +252,7 @@ class Disclosure:
                 await asyncio.wait({upcoming})
                 upcoming.exception()
 
-    async def batches(self, instances: Sequence[Instance]) -> AsyncIterator[list[Piece]]:
+    async def batches(self, instances: Sequence[Instance]) -> AsyncGenerator[list[Piece], None]:
         """Yield whole data sets in the order of *instances*, as `open` does but many small ones at a time."""
         self._must_be_open()
         coming = batch.batches(self._core.parts, [(one.number, self._row(one)) for one in instances])
@@ -264,15 +267,16 @@ class Disclosure:
             asyncio.to_thread(lambda: opener.open(vault.read(place(row), cover.sealed_start, cover.sealed_stop), cover))
         )
 
-    async def _inflated(self, instance: Instance, first: int, last: int | None) -> AsyncIterator[memoryview]:
+    async def _inflated(self, instance: Instance, first: int, last: int | None) -> AsyncGenerator[memoryview, None]:
         """Yield a range of a deflated data set as it is inflated, from its beginning to where the range ends."""
         inflater = Inflater(self._core.parts.header_limits)
         at = 0
-        async for sealed in self.open(instance):
-            for inflated in inflater.feed(sealed):
-                start, stop = max(first - at, 0), len(inflated) if last is None else min(last - at, len(inflated))
-                at += len(inflated)
-                if start < stop:
-                    yield memoryview(inflated)[start:stop]
-                if last is not None and at >= last:
-                    return
+        async with contextlib.aclosing(self.open(instance)) as pieces:
+            async for sealed in pieces:
+                for inflated in inflater.feed(sealed):
+                    start, stop = max(first - at, 0), len(inflated) if last is None else min(last - at, len(inflated))
+                    at += len(inflated)
+                    if start < stop:
+                        yield memoryview(inflated)[start:stop]
+                    if last is not None and at >= last:
+                        return
