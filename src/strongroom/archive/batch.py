@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from strongroom.archive.blobs import open_blob, place
+from strongroom.archive.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
@@ -65,11 +65,10 @@ def _opened(parts: Parts, rows: Sequence[tuple[int, InstanceRow]]) -> Generator[
     batch: list[Piece] = []
     length = 0
     for number, row in rows:
-        opener = open_blob(parts, row)
-        covers = list(opener.windows(window=BATCH_BYTES))
+        record = Record(parts, row)
+        covers = list(record.windows(0, None, window=BATCH_BYTES))
         for at, cover in enumerate(covers, 1):
-            sealed = parts.vault.read(place(row), cover.sealed_start, cover.sealed_stop)
-            data = opener.open(sealed, cover)
+            data = record.open(cover)
             batch.append(Piece(number, data, at == len(covers)))
             length += len(data)
             if length >= BATCH_BYTES:

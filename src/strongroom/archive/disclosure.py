@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Self, final
 
 from strongroom.archive import batch, recording
 from strongroom.archive.acts import Change, Note
-from strongroom.archive.blobs import open_blob, place
 from strongroom.archive.extract import frames_of_record
 from strongroom.archive.metadata import pages, texts
 from strongroom.archive.record import Record
@@ -31,7 +30,7 @@ from strongroom.errors import LocalProtocolError
 from strongroom.ground.seal import Slot, associated_data, open_small, seal_small
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from types import TracebackType
 
     from strongroom.access.policy import Actor
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from strongroom.archive.core import Core
     from strongroom.archive.credentials import Recipient
     from strongroom.catalogue.instances import InstanceRow
-    from strongroom.ground.seal import Cover, Opener
+    from strongroom.ground.seal import Cover
 
 READ_AHEAD = 1024 * 1024
 """Sealed bytes read and opened at a time; one more such piece is prepared while the last is being sent."""
@@ -238,14 +237,13 @@ class Disclosure:
                     async for piece in pieces:
                         yield piece
                 return
-        opener = await asyncio.to_thread(open_blob, self._core.parts, row)
-        covers = opener.windows(first, last, window=READ_AHEAD)
-        upcoming: asyncio.Task[memoryview] | None = self._piece(row, opener, next(covers))
+        record, covers, piece = await asyncio.to_thread(self._begin, row, first, last)
+        upcoming = _ahead(record, covers)
         try:
+            yield piece
             while upcoming is not None:
                 piece = await upcoming
-                cover = next(covers, None)
-                upcoming = None if cover is None else self._piece(row, opener, cover)
+                upcoming = _ahead(record, covers)
                 yield piece
         finally:
             if upcoming is not None:
@@ -260,12 +258,11 @@ class Disclosure:
             async for pieces in coming:
                 yield pieces
 
-    def _piece(self, row: InstanceRow, opener: Opener, cover: Cover) -> asyncio.Task[memoryview]:
-        """Begin to read and open one window in a worker thread (pread, AES and nothing else)."""
-        vault = self._core.parts.vault
-        return asyncio.create_task(
-            asyncio.to_thread(lambda: opener.open(vault.read(place(row), cover.sealed_start, cover.sealed_stop), cover))
-        )
+    def _begin(self, row: InstanceRow, first: int, last: int | None) -> tuple[Record, Iterator[Cover], memoryview]:
+        """Open a record and its first window, in one hand-over to a thread: most frames have no other."""
+        record = Record(self._core.parts, row)
+        covers = record.windows(first, last, window=READ_AHEAD)
+        return record, covers, record.open(next(covers))
 
     async def _inflated(self, instance: Instance, first: int, last: int | None) -> AsyncGenerator[memoryview, None]:
         """Yield a range of a deflated data set as it is inflated, from its beginning to where the range ends."""
@@ -280,3 +277,9 @@ class Disclosure:
                         yield memoryview(inflated)[start:stop]
                     if last is not None and at >= last:
                         return
+
+
+def _ahead(record: Record, covers: Iterator[Cover]) -> asyncio.Task[memoryview] | None:
+    """Begin to read and open the next window in a worker thread (pread, AES and nothing else)."""
+    cover = next(covers, None)
+    return None if cover is None else asyncio.create_task(asyncio.to_thread(record.open, cover))
