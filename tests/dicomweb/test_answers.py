@@ -115,3 +115,24 @@ async def test_a_body_can_be_begun_before_its_header() -> None:
 
     assert [b"a", b"b"] == [piece async for piece in await begun(pieces(b"a", b"b"))]
     assert [] == [piece async for piece in await begun(pieces())]
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+@aio
+async def test_a_body_that_was_begun_is_ended_with_its_answer(taken: int) -> None:
+    """HEAD takes nothing of it, a client that goes away not all: its source may hold a reader, and is closed now."""
+    ended = []
+
+    async def source() -> Pieces:
+        try:
+            yield b"a"
+            yield b"b"
+        finally:
+            ended.append(True)
+
+    body = await begun(source())
+    for _ in range(taken):
+        await anext(body)
+    await body.aclose()
+
+    assert [True] == ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -92,6 +93,11 @@ async def test_a_worker_is_confined(pool: Pool) -> None:
     assert b"HOME" not in (process / "environ").read_bytes()
     assert "NoNewPrivs:\t1" in status
     assert {"dies-with-parent", "no-new-privileges", "limits", "no-descriptors"} <= set(pool.confined)
+
+
+def _descriptors() -> int:
+    """How many are open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir()) - 1
 
 
 def _limits(text: str):
@@ -254,3 +260,30 @@ async def test_errors_name_no_value(pool: Pool) -> None:
         with pytest.raises(UnreadablePixelsError) as caught:
             await pool.decode(pixels, canary)
         assert "CANARY" not in str(caught.value)
+
+
+@pooled()
+async def test_no_descriptor_for_a_worker_costs_the_job_and_not_the_pool(pool: Pool) -> None:
+    """While the process has no descriptor left a job is refused; with one it is done."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors(), hard))
+    try:
+        with pytest.raises(PoolBusyError):
+            await pool.decode(SMALL, FRAME)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    native, _ = await pool.decode(SMALL, FRAME)
+
+    assert FRAME == native
+
+
+@pooled()
+async def test_a_job_that_cannot_be_handed_over_costs_nobody_else_anything(pool: Pool) -> None:
+    """A fault of ours in one job is told to the event loop, and the next job is done."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(type(context["exception"])))
+    with pytest.raises(PoolBusyError):
+        await pool._submit(object(), (FRAME,), 64)
+    native, _ = await pool.decode(SMALL, FRAME)
+
+    assert (FRAME, [TypeError]) == (native, told)

@@ -6,9 +6,10 @@ between threads instead of several hand-overs each.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple
+import contextlib
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from strongroom.archive.blobs import open_blob, place
+from strongroom.archive.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Sequence
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from strongroom.archive.core import Parts
     from strongroom.catalogue.instances import InstanceRow
 
-__all__ = ["BATCH_BYTES", "Piece", "batches"]
+__all__ = ["BATCH_BYTES", "Piece", "batches", "from_thread"]
+
+T = TypeVar("T")
 
 BATCH_BYTES: Final = 1024 * 1024
 """Opened bytes that are handed over at a time, with the next such batch being read meanwhile."""
@@ -34,13 +37,23 @@ class Piece(NamedTuple):
 
 async def batches(parts: Parts, rows: Sequence[tuple[int, InstanceRow]]) -> AsyncGenerator[list[Piece], None]:
     """Yield the data sets of *rows*, each with its place, in their order; raises IntegrityError."""
+    async with contextlib.aclosing(from_thread(_opened(parts, rows))) as coming:
+        async for batch in coming:
+            yield batch
+
+
+async def from_thread(coming: Generator[T, None, None]) -> AsyncGenerator[T, None]:
+    """
+    Yield what *coming* makes in a worker thread, the next thing while the last is looked at.
+
+    A thread cannot be cancelled: whoever is, waits until it is done, and only then *coming* is closed.
+    """
     loop = asyncio.get_running_loop()
-    coming = _opened(parts, rows)
     upcoming = loop.run_in_executor(None, next, coming, None)
     try:
-        while (batch := await upcoming) is not None:
+        while (one := await asyncio.shield(upcoming)) is not None:
             upcoming = loop.run_in_executor(None, next, coming, None)
-            yield batch
+            yield one
     finally:
         await asyncio.wait({upcoming})
         upcoming.exception()
@@ -52,11 +65,10 @@ def _opened(parts: Parts, rows: Sequence[tuple[int, InstanceRow]]) -> Generator[
     batch: list[Piece] = []
     length = 0
     for number, row in rows:
-        opener = open_blob(parts, row)
-        covers = list(opener.windows(window=BATCH_BYTES))
+        record = Record(parts, row)
+        covers = list(record.windows(0, None, window=BATCH_BYTES))
         for at, cover in enumerate(covers, 1):
-            sealed = parts.vault.read(place(row), cover.sealed_start, cover.sealed_stop)
-            data = opener.open(sealed, cover)
+            data = record.open(cover)
             batch.append(Piece(number, data, at == len(covers)))
             length += len(data)
             if length >= BATCH_BYTES:

@@ -14,14 +14,12 @@ import contextlib
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Self, final
 
 from strongroom.archive import batch, recording
 from strongroom.archive.acts import Change, Note
-from strongroom.archive.blobs import open_blob, place
 from strongroom.archive.extract import frames_of_record
-from strongroom.archive.metadata import texts
+from strongroom.archive.metadata import pages, texts
 from strongroom.archive.record import Record
 from strongroom.catalogue import extracts
 from strongroom.dicom.frames import FrameIndex
@@ -32,7 +30,7 @@ from strongroom.errors import LocalProtocolError
 from strongroom.ground.seal import Slot, associated_data, open_small, seal_small
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from types import TracebackType
 
     from strongroom.access.policy import Actor
@@ -40,14 +38,10 @@ if TYPE_CHECKING:
     from strongroom.archive.core import Core
     from strongroom.archive.credentials import Recipient
     from strongroom.catalogue.instances import InstanceRow
-    from strongroom.ground.seal import Cover, Opener
+    from strongroom.ground.seal import Cover
 
 READ_AHEAD = 1024 * 1024
 """Sealed bytes read and opened at a time; one more such piece is prepared while the last is being sent."""
-TEXTS_AT_ONCE = 256
-"""Metadata of so many instances is read at a time..."""
-TEXT_BYTES_AT_ONCE = 1024 * 1024
-"""... and what comes after so many bytes of it waits for the next time."""
 METADATA_FORM = b"metadata 1"
 """Counted up when the text of metadata changes for what is stored already: entity tags change with it."""
 
@@ -162,16 +156,13 @@ class Disclosure:
         self._must_be_open()
         return await asyncio.to_thread(lambda: next(texts(self._core.parts, (self._row(instance),))))
 
-    async def all_metadata(self) -> AsyncIterator[bytes]:
+    async def all_metadata(self) -> AsyncGenerator[bytes, None]:
         """Yield the object of each instance, in the order of `instances`; raises IntegrityError."""
         self._must_be_open()
-        coming = texts(self._core.parts, self._rows)
-        try:
-            while page := await asyncio.to_thread(_page, coming):
+        async with contextlib.aclosing(batch.from_thread(pages(self._core.parts, self._rows))) as coming:
+            async for page in coming:
                 for text in page:
                     yield text
-        finally:
-            coming.close()
 
     async def frames(self, instance: Instance) -> FrameIndex:
         """
@@ -227,7 +218,9 @@ class Disclosure:
         if not self._open:
             raise LocalProtocolError("a disclosure is read inside `async with` only: the record comes first")
 
-    async def open(self, instance: Instance, first: int = 0, last: int | None = None) -> AsyncIterator[memoryview]:
+    async def open(
+        self, instance: Instance, first: int = 0, last: int | None = None
+    ) -> AsyncGenerator[memoryview, None]:
         """
         Yield the data-set bytes first..last (exclusive; the whole when not given) of *instance*, opened and
         authenticated.
@@ -240,24 +233,24 @@ class Disclosure:
         if last is not None or first:
             syntax = transfer_syntax(row.transfer_syntax_uid)
             if syntax is not None and syntax.deflated:
-                async for piece in self._inflated(instance, first, last):
-                    yield piece
+                async with contextlib.aclosing(self._inflated(instance, first, last)) as pieces:
+                    async for piece in pieces:
+                        yield piece
                 return
-        opener = await asyncio.to_thread(open_blob, self._core.parts, row)
-        covers = opener.windows(first, last, window=READ_AHEAD)
-        upcoming: asyncio.Task[memoryview] | None = self._piece(row, opener, next(covers))
+        record, covers, piece = await asyncio.to_thread(self._begin, row, first, last)
+        upcoming = _ahead(record, covers)
         try:
+            yield piece
             while upcoming is not None:
                 piece = await upcoming
-                cover = next(covers, None)
-                upcoming = None if cover is None else self._piece(row, opener, cover)
+                upcoming = _ahead(record, covers)
                 yield piece
         finally:
             if upcoming is not None:
                 await asyncio.wait({upcoming})
                 upcoming.exception()
 
-    async def batches(self, instances: Sequence[Instance]) -> AsyncIterator[list[Piece]]:
+    async def batches(self, instances: Sequence[Instance]) -> AsyncGenerator[list[Piece], None]:
         """Yield whole data sets in the order of *instances*, as `open` does but many small ones at a time."""
         self._must_be_open()
         coming = batch.batches(self._core.parts, [(one.number, self._row(one)) for one in instances])
@@ -265,33 +258,28 @@ class Disclosure:
             async for pieces in coming:
                 yield pieces
 
-    def _piece(self, row: InstanceRow, opener: Opener, cover: Cover) -> asyncio.Task[memoryview]:
-        """Begin to read and open one window in a worker thread (pread, AES and nothing else)."""
-        vault = self._core.parts.vault
-        return asyncio.create_task(
-            asyncio.to_thread(lambda: opener.open(vault.read(place(row), cover.sealed_start, cover.sealed_stop), cover))
-        )
+    def _begin(self, row: InstanceRow, first: int, last: int | None) -> tuple[Record, Iterator[Cover], memoryview]:
+        """Open a record and its first window, in one hand-over to a thread: most frames have no other."""
+        record = Record(self._core.parts, row)
+        covers = record.windows(first, last, window=READ_AHEAD)
+        return record, covers, record.open(next(covers))
 
-    async def _inflated(self, instance: Instance, first: int, last: int | None) -> AsyncIterator[memoryview]:
+    async def _inflated(self, instance: Instance, first: int, last: int | None) -> AsyncGenerator[memoryview, None]:
         """Yield a range of a deflated data set as it is inflated, from its beginning to where the range ends."""
         inflater = Inflater(self._core.parts.header_limits)
         at = 0
-        async for sealed in self.open(instance):
-            for inflated in inflater.feed(sealed):
-                start, stop = max(first - at, 0), len(inflated) if last is None else min(last - at, len(inflated))
-                at += len(inflated)
-                if start < stop:
-                    yield memoryview(inflated)[start:stop]
-                if last is not None and at >= last:
-                    return
+        async with contextlib.aclosing(self.open(instance)) as pieces:
+            async for sealed in pieces:
+                for inflated in inflater.feed(sealed):
+                    start, stop = max(first - at, 0), len(inflated) if last is None else min(last - at, len(inflated))
+                    at += len(inflated)
+                    if start < stop:
+                        yield memoryview(inflated)[start:stop]
+                    if last is not None and at >= last:
+                        return
 
 
-def _page(coming: Generator[bytes]) -> list[bytes]:
-    page: list[bytes] = []
-    length = 0
-    for text in islice(coming, TEXTS_AT_ONCE):
-        page.append(text)
-        length += len(text)
-        if length >= TEXT_BYTES_AT_ONCE:
-            break
-    return page
+def _ahead(record: Record, covers: Iterator[Cover]) -> asyncio.Task[memoryview] | None:
+    """Begin to read and open the next window in a worker thread (pread, AES and nothing else)."""
+    cover = next(covers, None)
+    return None if cover is None else asyncio.create_task(asyncio.to_thread(record.open, cover))

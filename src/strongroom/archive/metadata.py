@@ -5,7 +5,8 @@ neither is made yet, the data set itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+import contextlib
+from typing import TYPE_CHECKING, Final, final
 
 from strongroom.archive.extract import metadata_of_record
 from strongroom.archive.merging import Opened, open_merged
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from strongroom.archive.core import Parts
     from strongroom.catalogue.instances import InstanceRow
 
-__all__ = ["texts"]
+__all__ = ["pages", "texts"]
+
+TEXTS_AT_ONCE: Final = 256
+"""Metadata of so many instances is read at a time..."""
+TEXT_BYTES_AT_ONCE: Final = 1024 * 1024
+"""... and what comes after so many bytes of it waits for the next time."""
 
 
 def texts(parts: Parts, rows: Sequence[InstanceRow]) -> Generator[bytes]:
@@ -34,6 +40,21 @@ def texts(parts: Parts, rows: Sequence[InstanceRow]) -> Generator[bytes]:
         source = _Source(parts, connection)
         for row in rows:
             yield source.text(row)
+
+
+def pages(parts: Parts, rows: Sequence[InstanceRow]) -> Generator[list[bytes]]:
+    """Yield the same, as many at a time as are handed over between threads."""
+    page: list[bytes] = []
+    length = 0
+    with contextlib.closing(texts(parts, rows)) as coming:
+        for text in coming:
+            page.append(text)
+            length += len(text)
+            if len(page) >= TEXTS_AT_ONCE or length >= TEXT_BYTES_AT_ONCE:
+                yield page
+                page, length = [], 0
+    if page:
+        yield page
 
 
 @final

@@ -8,8 +8,11 @@ from strongroom.archive.blobs import open_blob, place
 from strongroom.ground.seal import SEGMENT, WINDOW
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from strongroom.archive.core import Parts
     from strongroom.catalogue.instances import InstanceRow
+    from strongroom.ground.seal import Cover
 
 __all__ = ["Record", "Taker"]
 
@@ -42,7 +45,14 @@ class Record:
 
     def read(self, start: int, stop: int) -> memoryview:
         """Return the bytes *start* to *stop* of the data set as it was received."""
-        cover = self._opener.cover(start, stop)
+        return self.open(self._opener.cover(start, stop))
+
+    def windows(self, start: int, stop: int | None, *, window: int) -> Iterator[Cover]:
+        """Divide a range (None: to the end) into what is read and opened at a time."""
+        return self._opener.windows(start, stop, window=window)
+
+    def open(self, cover: Cover) -> memoryview:
+        """Return the bytes of one cover."""
         return self._opener.open(self._vault.read(self._place, cover.sealed_start, cover.sealed_stop), cover)
 
     def walk(self, taker: Taker, *, until: str = "") -> None:
@@ -53,7 +63,7 @@ class Record:
         at, length, window = 0, self._opener.plain_length, SEGMENT
         while at < length and not (until and getattr(taker, until)):
             cover = next(self._opener.windows(at, window=window))
-            piece = self._opener.open(self._vault.read(self._place, cover.sealed_start, cover.sealed_stop), cover)
+            piece = self.open(cover)
             taker.feed(piece)
             at += len(piece)
             ahead = min(taker.coming, length - at)

@@ -109,15 +109,22 @@ async def _until_gone(receive: Receive) -> None:
 
 
 async def begun(source: Pieces) -> Pieces:
-    """Fetch the first piece now, while an error can still be answered as one; return all of them."""
-    first = await anext(source, None)
+    """
+    Fetch the first piece now, while an error can still be answered as one; return all of them.
+
+    Who closes what is returned closes *source*, whether anything was taken of it or not.
+    """
 
     async def all_of() -> Pieces:
         async with contextlib.aclosing(source):
+            first = await anext(source, None)
+            yield b""  # for us: a generator that has not begun would not close anything
             if first is None:
                 return
             yield first
             async for piece in source:
                 yield piece
 
-    return all_of()
+    made = all_of()
+    await anext(made)
+    return made

@@ -47,18 +47,19 @@ async def directory_of(disclosure: Disclosure, syntaxes: dict[int, str]) -> Dire
     """The directory of the instances that *syntaxes* names by their place in the disclosure, in that order."""
     directory = Directory()
     number = 0
-    async for text in disclosure.all_metadata():
-        instance = disclosure.instances[number]
-        number += 1
-        if instance.number not in syntaxes:
-            continue
-        directory.add(
-            loads_trusted(bytes(text)),
-            file_name(len(directory) + 1),
-            sop_class_uid=instance.sop_class_uid,
-            sop_instance_uid=instance.sop_instance_uid,
-            transfer_syntax_uid=syntaxes[instance.number],
-        )
+    async with contextlib.aclosing(disclosure.all_metadata()) as texts:
+        async for text in texts:
+            instance = disclosure.instances[number]
+            number += 1
+            if instance.number not in syntaxes:
+                continue
+            directory.add(
+                loads_trusted(bytes(text)),
+                file_name(len(directory) + 1),
+                sop_class_uid=instance.sop_class_uid,
+                sop_instance_uid=instance.sop_instance_uid,
+                transfer_syntax_uid=syntaxes[instance.number],
+            )
     return directory
 
 

@@ -22,7 +22,6 @@ from strongroom.dicomweb.call import Call
 from strongroom.dicomweb.media import default_syntax
 from strongroom.dicomweb.negotiation import ANY_SYNTAX, Range
 from strongroom.dicomweb.problems import HttpProblem
-from strongroom.dicomweb.segments import closing
 from strongroom.errors import DataSetError, NotFound
 from strongroom.imaging import instance as imaging
 from strongroom.imaging import syntaxes
@@ -88,7 +87,7 @@ async def converted(call: Call, disclosure: Disclosure, instance: Instance, want
 async def _rewritten(disclosure: Disclosure, instance: Instance, wanted: str) -> Pieces:
     converter = convert.SyntaxConverter(instance.transfer_syntax_uid, wanted)
     source = disclosure.open(instance)
-    async with closing(source):
+    async with contextlib.aclosing(source):
         async for piece in source:
             if rewritten := converter.feed(piece):
                 yield rewritten
@@ -113,7 +112,7 @@ async def fits(disclosure: Disclosure, instance: Instance, wanted: str) -> bool:
 async def _transcoded(call: Call, disclosure: Disclosure, instance: Instance, wanted: str) -> Pieces:
     source = _Source(disclosure, instance, await disclosure.frames(instance))
     made = imaging.convert(call.pool, source, wanted)
-    async with closing(made):
+    async with contextlib.aclosing(made):
         async for piece in made:
             yield piece
 

@@ -76,12 +76,13 @@ def address_of(call: Call, instance: Instance) -> str:
 async def _texts(call: Call, disclosure: Disclosure) -> AsyncGenerator[bytes, None]:
     """The object of each instance with absolute addresses."""
     number = 0
-    async for text in disclosure.all_metadata():
-        if _KEY in text:
-            base = f"{address_of(call, disclosure.instances[number])}/bulkdata/"
-            text = text.replace(_KEY, _KEY + base.encode("ascii"))  # noqa: PLW2901 -- the same text, addressed
-        number += 1
-        yield text
+    async with contextlib.aclosing(disclosure.all_metadata()) as kept:
+        async for text in kept:
+            if _KEY in text:
+                base = f"{address_of(call, disclosure.instances[number])}/bulkdata/"
+                text = text.replace(_KEY, _KEY + base.encode("ascii"))  # noqa: PLW2901 -- the same text, addressed
+            number += 1
+            yield text
 
 
 async def _json(call: Call, disclosure: Disclosure) -> Pieces:

@@ -8,7 +8,6 @@ next stretch is read and opened while the last one is being sent.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -16,7 +15,7 @@ from typing import final
 from strongroom.archive import Disclosure, Instance
 from strongroom.dicomweb.answers import Pieces
 
-__all__ = ["Segment", "Stretch", "closing", "cut", "pieces", "total"]
+__all__ = ["Segment", "Stretch", "cut", "pieces", "total"]
 
 
 @final
@@ -95,10 +94,10 @@ class _Reading:
 
     async def close(self) -> None:
         """Stop reading."""
-        with contextlib.suppress(BaseException):
-            await self._first
-        async with closing(self._pieces):
-            pass
+        await asyncio.wait({self._first})
+        if not self._first.cancelled():
+            self._first.exception()
+        await self._pieces.aclose()
 
 
 @final
@@ -134,14 +133,3 @@ class _Ahead:
 
 async def _first(source: AsyncIterator[memoryview]) -> memoryview | None:
     return await anext(source, None)
-
-
-@contextlib.asynccontextmanager
-async def closing(source: object) -> AsyncIterator[None]:
-    """Close an asynchronous generator now and not when it is collected: it may hold a reader."""
-    try:
-        yield
-    finally:
-        aclose = getattr(source, "aclose", None)
-        if aclose is not None:
-            await aclose()

@@ -27,7 +27,7 @@ from strongroom.dicomweb.multipart_writer import Multipart
 from strongroom.dicomweb.negotiation import Accept, Form, Range, not_acceptable
 from strongroom.dicomweb.problems import HttpProblem
 from strongroom.dicomweb.ranges import ranged
-from strongroom.dicomweb.segments import Segment, Stretch, closing, pieces, total
+from strongroom.dicomweb.segments import Segment, Stretch, pieces, total
 from strongroom.dicomweb.targets import MAX_AT_ONCE, disclose
 
 __all__ = ["Item", "Plan", "plan", "retrieve", "single"]
@@ -157,7 +157,7 @@ async def _kept(disclosure: Disclosure, items: Sequence[Item], heads: Sequence[b
     heads_left = iter(heads)
     fresh = True
     source = disclosure.batches([item.instance for item in items])
-    async with closing(source):
+    async with contextlib.aclosing(source):
         async for batch in source:
             for piece in batch:
                 if fresh:

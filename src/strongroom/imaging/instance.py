@@ -83,7 +83,7 @@ class Source(Protocol):
         """Its (inflated) bytes from *first* to before *last*, or to the end."""
 
 
-async def convert(pool: Pool, source: Source, to_uid: str) -> AsyncIterator[bytes]:
+async def convert(pool: Pool, source: Source, to_uid: str) -> AsyncGenerator[bytes, None]:
     """
     Yield the data set of *source* in the syntax *to_uid*.
 

@@ -220,6 +220,11 @@ class Pool:
             _fail(ticket, UnreadablePixelsError(str(error)))
             await self._retire(worker)
             return await self._replacement()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the others' jobs still have to be done
+            asyncio.get_running_loop().call_exception_handler({"message": "a pixel job failed", "exception": error})
+            _fail(ticket, PoolBusyError("no worker could do this now"))
+            await self._retire(worker)
+            return None
         except BaseException:
             _fail(ticket, PoolBusyError("the archive is stopping"))
             await self._retire(worker)

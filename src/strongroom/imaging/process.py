@@ -56,7 +56,10 @@ class Worker:
     @classmethod
     async def start(cls) -> Worker:
         """Start a process and wait until it is ready; raises WorkerEndedError."""
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise WorkerEndedError("no worker process could be started") from error
         try:
             # From the loop's own thread: the kernel sends the worker's death signal when that thread ends.
             process = subprocess.Popen(  # noqa: S603, ASYNC220 -- our own interpreter; vfork returns within a millisecond

@@ -6,6 +6,7 @@ Headers are rewritten while the bytes stream (`dicom.convert`); pixels are decod
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Generic, final
@@ -43,8 +44,9 @@ async def transcoded(
 ) -> AsyncGenerator[bytes | memoryview, None]:
     """The data set of *instance* with its pixels in *to_uid*; nothing is yielded before the first frame is there."""
     kept = _Kept(disclosure, instance, await disclosure.frames(instance))
-    async for piece in convert(pool, kept, to_uid):
-        yield piece
+    async with contextlib.aclosing(convert(pool, kept, to_uid)) as made:
+        async for piece in made:
+            yield piece
 
 
 @final
