@@ -60,6 +60,16 @@ def human_bytes(count: int) -> str:
     raise AssertionError
 
 
+def moment(text: str) -> str:
+    """A point in time of a result (UTC), to the minute, for a person: '2027-01-31 09:30 UTC'."""
+    return f"{text[:16].replace('T', ' ')} UTC"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 -> '1 instance', 2,000 -> '2,000 instances'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """
     Text from outside (AE titles, names) without control characters, so that nothing steers the terminal (SECURITY
