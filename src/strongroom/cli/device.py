@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from strongroom.cli.exits import EXIT_HELP
-from strongroom.cli.options import AsJson, Home, print_json, printable, result
+from strongroom.cli.options import AsJson, Home, moment, print_json, printable, result
 
 app = typer.Typer(help="Devices: enrol, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -74,9 +74,10 @@ def list_(home: Home = None, json: AsJson = False) -> None:
     for heading in columns:
         table.add_column(heading.replace("_", " "), overflow="fold")
     for device in found["devices"]:
+        seen = moment(device["last_seen"]) if device["last_seen"] else "never"
         values = (
             (", ".join(value) if isinstance(value, list) else str(value or ""))
-            for value in (device[key] for key in columns)
+            for value in ((device | {"last_seen": seen})[key] for key in columns)
         )
         table.add_row(*(printable(value) for value in values), style=None if device["state"] == "active" else "dim")
     console = Console()
@@ -86,9 +87,10 @@ def list_(home: Home = None, json: AsJson = False) -> None:
             "\nSeen, refused (enrol them with: strongroom device add NAME --ae-title AET --may deposit --out DIR):"
         )
         for caller in found["refused"]:
+            called = repr(printable(caller["ae_title"])) if caller["ae_title"] else "without an AE title"
             console.print(
-                f"  {printable(caller['ae_title'])!r} from {printable(caller['address'])}: "
-                f"{caller['count']}x, last {caller['last']}"
+                f"  {called} from {printable(caller['address'])}: {caller['count']}x, last {moment(caller['last'])}",
+                highlight=False,
             )
 
 

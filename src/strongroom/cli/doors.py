@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 
 from strongroom.cli.exits import Exit
-from strongroom.cli.options import AsJson, Home, print_json, printable, result
+from strongroom.cli.options import AsJson, Home, moment, print_json, printable, result
 
 
 def doors(home: Home = None, json: AsJson = False) -> None:
@@ -36,6 +36,6 @@ def _show(found: dict[str, list[dict[str, str]]]) -> None:
         for number, what in enumerate(printable(door["stranger"]).split("; ")):
             console.print(f"  {'' if number else 'a stranger':<12} {what}")
         if door["looked"]:
-            console.print(f"  last looked  {printable(door['looked'])}")
+            console.print(f"  last looked  {moment(printable(door['looked']))}")
     if not found["doors"]:
         console.print("No door is configured.")
