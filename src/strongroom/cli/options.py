@@ -6,9 +6,15 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_COLUMNS: Final = 1000
+"""Longer than any line of ours."""
 
 Home = Annotated[
     Path | None,
@@ -76,6 +82,14 @@ def printable(text: str) -> str:
     D25).
     """
     return "".join(character if character.isprintable() else "·" for character in text)
+
+
+def console() -> Console:
+    """Where tables and records go: as wide as the terminal, and unbroken in a pipe, where a program reads lines."""
+    from rich.console import Console
+
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=PIPE_COLUMNS if piped else None)
 
 
 def plain() -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from strongroom.cli.exits import EXIT_HELP
-from strongroom.cli.options import AsJson, Home, moment, print_json, printable, result
+from strongroom.cli.options import AsJson, Home, console, moment, print_json, printable, result
 
 app = typer.Typer(help="Tokens: let a service use DICOMweb, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -80,7 +80,6 @@ def list_(home: Home = None, json: AsJson = False) -> None:
     if json:
         print_json(found)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -97,7 +96,7 @@ def list_(home: Home = None, json: AsJson = False) -> None:
             moment(token["last_used"]) if token["last_used"] else "never",
         )
         table.add_row(*(printable(value) for value in values), style=None if token["state"] == "active" else "dim")
-    Console().print(table)
+    console().print(table)
 
 
 @app.command("revoke", epilog=EXIT_HELP)
