@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
+# pynetdicom's apps, which know no TLS and would hide DCMTK's programs of the same name in an activated environment
+HIDING := echoscp echoscu findscu getscu movescu qrscp storescp storescu
 
 .PHONY: help demo test check lint types floors bench bench-ingest bench-web lock clean
 
@@ -18,6 +20,7 @@ $(VENV)/.installed: requirements/dev.lock pyproject.toml | $(BIN)/python
 	@echo "installing the pinned, hash-checked dependencies into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements/dev.lock
 	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@rm -f $(addprefix $(BIN)/,$(HIDING))
 	@touch $@
 
 demo: $(VENV)/.installed  ## the main job on real images, then the stranger's tour (ARGS=--exit ends it by itself)

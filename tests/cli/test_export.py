@@ -77,6 +77,7 @@ def test_without_a_reason_it_is_refused(home: Path, study: pydicom.Dataset, tmp_
     for more in ((), ("--reason", "x")):
         ran = strongroom("export", "study", study.StudyInstanceUID, "--home", str(home), "--out", str(out), *more)
         assert Exit.REFUSED == ran.returncode
+        assert "with a written reason only: --reason" in ran.stdout
     assert not out.exists()
     assert "written-reason-missing" in strongroom("trail", "show", "--home", str(home), "--refused", "--json").stdout
 

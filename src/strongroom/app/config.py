@@ -231,7 +231,7 @@ base-url = ""                # behind a proxy: what callers use, "https://pacs.e
 [limits]                     # reasons in docs/limits.md
 associations = 600           # open at once, all devices together
 associations-per-device = 64
-idle-seconds = 600           # an association without traffic is aborted after this; a device's entry may say otherwise
+idle-seconds = 600           # an association without traffic is aborted after this
 pack-mebibytes = 256         # size of one pack file
 data-set-gibibytes = 16      # largest data set taken
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from strongroom.access.policy import MIN_WRITTEN_REASON, Reason
 from strongroom.archive import Target
 from strongroom.dicom.dicomdir import MAX_FILES, file_name
 from strongroom.dicom.model import Level
@@ -21,7 +22,7 @@ from strongroom.dicom.part10 import encode_header
 from strongroom.dicom.uid import from_random
 from strongroom.dicomweb.archive_zip import directory_of
 from strongroom.dicomweb.zip_writer import ZipWriter
-from strongroom.errors import ConfigurationError, ConflictError, NotFound, OutOfResources
+from strongroom.errors import AccessDenied, ConfigurationError, ConflictError, NotFound, OutOfResources
 
 if TYPE_CHECKING:
     from strongroom.archive import Disclosure, Instance, Session
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 _LEVELS = {"study": Level.STUDY, "series": Level.SERIES}
 _DIRECTORY = ("DICOMDIR",)
 _SUFFIX = ".zip"
+_NO_REASON = (
+    f"patient data leaves the machine with a written reason only: --reason, a word of {MIN_WRITTEN_REASON} characters "
+    f"at least; it stands in the trail"
+)
 
 
 async def export(session: Session, *, level: str, uid: str, out: str) -> AsyncGenerator[dict[str, Any]]:
@@ -41,7 +46,12 @@ async def export(session: Session, *, level: str, uid: str, out: str) -> AsyncGe
         study_instance_uids=(uid,) if level == "study" else (),
         series_instance_uids=(uid,) if level == "series" else (),
     )
-    disclosure = await session.retrieve(target)
+    try:
+        disclosure = await session.retrieve(target)
+    except AccessDenied as error:
+        if error.reason != Reason.WRITTEN_REASON_MISSING:
+            raise
+        raise AccessDenied(_NO_REASON) from error
     count = len(disclosure.instances)
     if not count:
         raise NotFound(f"there is no such {level}")

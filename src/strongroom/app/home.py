@@ -106,13 +106,16 @@ def make_folders(path: Path) -> Home:
     VERSION is written last by the caller (`finish`), so that a home which was cut short while being made is not taken
     for one.
     """
-    if path.exists() and any(path.iterdir()):
-        raise ConflictError(f"{path} is not empty; choose another folder or remove what is there")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.chmod(0o700)
     home = Home(path)
-    for folder in (home.keys, home.vault, home.trail):
-        folder.mkdir(mode=0o700)
+    try:
+        if path.exists() and any(path.iterdir()):
+            raise ConflictError(f"{path} is not empty; choose another folder or remove what is there")
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        for folder in (home.keys, home.vault, home.trail):
+            folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(f"a home cannot be made at {path}: {error.strerror or error}") from error
     return home
 
 

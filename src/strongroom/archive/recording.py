@@ -261,7 +261,7 @@ def shown(entry: Entry) -> dict[str, Any]:
     message = entry.message
     # an act that nobody asked for (a refused caller, an alert) names us first and whoever caused it last
     actor = next((one for one in message.participants if one.requestor), message.participants[-1])
-    about = [f"study {uid}" for uid in message.study_instance_uids()] + [
+    about = [f"study {uid}" for uid in message.study_instance_uids() if uid] + [
         f"patient {one}" for one in message.patient_ids() if one
     ]
     details = [f"{key}: {value}" for one in message.objects for key, value in one.details if key != "Written reason"]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from strongroom.cli.exits import EXIT_HELP
-from strongroom.cli.options import AsJson, Home, print_json, printable, result
+from strongroom.cli.options import AsJson, Home, console, moment, print_json, printable, result
 
 app = typer.Typer(help="Devices: enrol, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -55,7 +55,8 @@ def add(
             {key: enrolled[key] for key in ("name", "ae_title", "may", "expires", "fingerprint")} | {"out": str(out)}
         )
         return
-    typer.echo(f"{name} is enrolled. Its bundle lies in {out}; the key in it exists nowhere else.")
+    holding = "it has no key, for this device has no TLS" if legacy else "the key in it exists nowhere else"
+    typer.echo(f"{name} is enrolled. Its bundle lies in {out}; {holding}.")
     typer.echo(f"Try it:  {enrolled['try_command']}".replace("BUNDLE", str(out)))
 
 
@@ -66,7 +67,6 @@ def list_(home: Home = None, json: AsJson = False) -> None:
     if json:
         print_json(found)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -74,21 +74,22 @@ def list_(home: Home = None, json: AsJson = False) -> None:
     for heading in columns:
         table.add_column(heading.replace("_", " "), overflow="fold")
     for device in found["devices"]:
+        seen = moment(device["last_seen"]) if device["last_seen"] else "never"
         values = (
             (", ".join(value) if isinstance(value, list) else str(value or ""))
-            for value in (device[key] for key in columns)
+            for value in ((device | {"last_seen": seen})[key] for key in columns)
         )
         table.add_row(*(printable(value) for value in values), style=None if device["state"] == "active" else "dim")
-    console = Console()
-    console.print(table)
+    screen = console()
+    screen.print(table)
     if found["refused"]:
-        console.print(
+        screen.print(
             "\nSeen, refused (enrol them with: strongroom device add NAME --ae-title AET --may deposit --out DIR):"
         )
         for caller in found["refused"]:
-            console.print(
-                f"  {printable(caller['ae_title'])!r} from {printable(caller['address'])}: "
-                f"{caller['count']}x, last {caller['last']}"
+            called = repr(printable(caller["ae_title"])) if caller["ae_title"] else "without an AE title"
+            screen.print(
+                f"  {called} from {printable(caller['address'])}: {caller['count']}x, last {moment(caller['last'])}"
             )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 
 from strongroom.cli.exits import Exit
-from strongroom.cli.options import AsJson, Home, print_json, printable, result
+from strongroom.cli.options import AsJson, Home, console, moment, print_json, printable, result
 
 
 def doors(home: Home = None, json: AsJson = False) -> None:
@@ -22,20 +22,19 @@ def doors(home: Home = None, json: AsJson = False) -> None:
 
 
 def _show(found: dict[str, list[dict[str, str]]]) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    screen = console()
     for door in found["doors"]:
         clear = door["transport"] == "plain text"
         title = Text(f"{printable(door['name'])}  {printable(door['address'])}  ", style="bold")
         title.append("PLAIN TEXT" if clear else door["transport"], style="bold red" if clear else "bold green")
         title.append(f"  {door['state']}", style="red" if door["state"] == "shut" else "")
-        console.print(title)
-        console.print(f"  lets in      {printable(door['who'])}")
+        screen.print(title)
+        screen.print(f"  lets in      {printable(door['who'])}")
         for number, what in enumerate(printable(door["stranger"]).split("; ")):
-            console.print(f"  {'' if number else 'a stranger':<12} {what}")
+            screen.print(f"  {'' if number else 'a stranger':<12} {what}")
         if door["looked"]:
-            console.print(f"  last looked  {printable(door['looked'])}")
+            screen.print(f"  last looked  {moment(printable(door['looked']))}")
     if not found["doors"]:
-        console.print("No door is configured.")
+        screen.print("No door is configured.")

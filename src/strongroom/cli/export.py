@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from strongroom.cli.exits import EXIT_HELP
-from strongroom.cli.options import AsJson, Home, human_bytes, plain, print_json, printable, run
+from strongroom.cli.options import AsJson, Home, human_bytes, plain, plural, print_json, printable, run
 
 app = typer.Typer(
     help="Write a study or series to a folder or ZIP archive.", no_args_is_help=True, rich_markup_mode=None
@@ -16,7 +16,9 @@ app = typer.Typer(
 
 _Uid = Annotated[str, typer.Argument(help="Its Instance UID.")]
 _Out = Annotated[Path, typer.Option(help="A new or empty folder, or a new file whose name ends in .zip.")]
-_Reason = Annotated[str | None, typer.Option(help="Why; it stands in the trail. Without one it is refused.")]
+_Reason = Annotated[
+    str | None, typer.Option(help="Why, a word at least; it stands in the trail. Without it the export is refused.")
+]
 
 
 @app.command("study", epilog=EXIT_HELP)
@@ -45,4 +47,4 @@ def _export(level: str, uid: str, out: Path, home: Path | None, reason: str | No
     if not quiet:
         typer.echo("\r", nl=False)
     size = human_bytes(found["bytes"])
-    typer.echo(f"{found['instances']:,} instances, {size}, written to {printable(found['out'])}")
+    typer.echo(f"{plural(found['instances'], 'instance')}, {size}, written to {printable(found['out'])}")

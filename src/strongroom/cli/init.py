@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,7 +42,21 @@ def init(
             "copies and backups that travel, not a disk that is stolen whole: keep a copy of the key elsewhere,\n"
             "and consider --passphrase-file or a systemd credential."
         )
+    else:
+        typer.echo(
+            "\nIts master key is wrapped under your passphrase: who loses either of the two loses the images.\n"
+            "Keep a copy of keys/ elsewhere, and one of the passphrase, not beside it."
+        )
+    typer.echo("\nThe SHA-256 fingerprint of its authority, keys/ca.crt, which devices and services trust:")
+    typer.echo(_fingerprint(founded))
+    unlock = "" if passphrase_file is None else f" --passphrase-file {shlex.quote(str(passphrase_file))}"
     typer.echo(
         f"\nNext:\n  strongroom device add CT1 --home {path} --ae-title CT1 --may deposit --out ct1-bundle\n"
-        f"  strongroom serve --home {path}"
+        f"  strongroom serve --home {path}{unlock}"
     )
+
+
+def _fingerprint(founded: dict[str, Any]) -> str:
+    """As `openssl x509 -fingerprint -sha256` and the first page of the web door have it, in two lines."""
+    pairs = [founded["authority"][at : at + 2].upper() for at in range(0, 64, 2)]
+    return f"  {':'.join(pairs[:16])}\n  {':'.join(pairs[16:])}"

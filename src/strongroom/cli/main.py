@@ -32,11 +32,11 @@ def _root(
         raise typer.Exit
 
 
-app.command("init", epilog=EXIT_HELP)(init.init)
-app.command("serve", epilog=EXIT_HELP)(serve.serve)
-app.command("demo", epilog=EXIT_HELP)(demo.demo)
+app.command("init", epilog=EXIT_HELP, short_help="Make a new, empty, locked home.")(init.init)
+app.command("serve", epilog=EXIT_HELP, short_help="Open the doors of a home and stay.")(serve.serve)
+app.command("demo", epilog=EXIT_HELP, short_help="Show everything at work in a temporary home.")(demo.demo)
 app.command("status", epilog=EXIT_HELP)(status.status)
-app.command("doors", epilog=EXIT_HELP)(doors.doors)
+app.command("doors", epilog=EXIT_HELP, short_help="Print who can knock where, and what a stranger got.")(doors.doors)
 app.command("import", epilog=EXIT_HELP)(import_.import_)
 app.command("check", epilog=EXIT_HELP)(check.check)
 app.add_typer(device.app, name="device")

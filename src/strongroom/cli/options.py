@@ -6,9 +6,15 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_COLUMNS: Final = 1000
+"""Longer than any line of ours."""
 
 Home = Annotated[
     Path | None,
@@ -60,12 +66,30 @@ def human_bytes(count: int) -> str:
     raise AssertionError
 
 
+def moment(text: str) -> str:
+    """A point in time of a result (UTC), to the minute, for a person: '2027-01-31 09:30 UTC'."""
+    return f"{text[:16].replace('T', ' ')} UTC"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 -> '1 instance', 2,000 -> '2,000 instances'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """
     Text from outside (AE titles, names) without control characters, so that nothing steers the terminal (SECURITY
     D25).
     """
     return "".join(character if character.isprintable() else "·" for character in text)
+
+
+def console() -> Console:
+    """Where tables and records go: as wide as the terminal, and unbroken in a pipe, where a program reads lines."""
+    from rich.console import Console
+
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(highlight=False, width=PIPE_COLUMNS if piped else None)
 
 
 def plain() -> bool:

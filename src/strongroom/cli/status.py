@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from strongroom.cli.options import AsJson, Home, human_bytes, print_json, printable, result
+from strongroom.cli.options import AsJson, Home, human_bytes, moment, print_json, printable, result
 
 
 def status(home: Home = None, json: AsJson = False) -> None:
@@ -21,6 +21,6 @@ def status(home: Home = None, json: AsJson = False) -> None:
     typer.echo(f"{'quarantine':<22}{found['quarantine']:,}")
     typer.echo(f"{'devices':<22}{found['devices']:,}")
     oldest = found["oldest_unchecked_blob"]
-    typer.echo(f"{'oldest unchecked blob':<22}{oldest or 'none'}")
+    typer.echo(f"{'oldest unchecked blob':<22}{moment(oldest) if oldest else 'none'}")
     for door in found["doors"]:
         typer.echo(f"{'door ' + printable(door['name']):<22}{printable(door['address'])}  {door['state']}")

@@ -12,7 +12,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from strongroom.cli.exits import EXIT_HELP
-from strongroom.cli.options import AsJson, Home, print_json, printable, result
+from strongroom.cli.options import AsJson, Home, console, moment, print_json, printable, result
 
 app = typer.Typer(help="Tokens: let a service use DICOMweb, list, revoke.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -51,7 +51,7 @@ def add(
         print_json(made)
         return
     typer.echo(
-        f"{printable(made['name'])} may use DICOMweb until {_time(made['expires'])}: {', '.join(made['roles'])}, "
+        f"{printable(made['name'])} may use DICOMweb until {moment(made['expires'])}: {', '.join(made['roles'])}, "
         f"scope {printable(', '.join(made['scope']))}."
     )
     if out is None:
@@ -60,7 +60,17 @@ def add(
     else:
         typer.echo(f"The token lies in {out}, readable by you alone, and nowhere else. Whoever has it may do the same.")
         shown = f'"Authorization: Bearer $(cat {shlex.quote(str(out))})"'
-    typer.echo(f"Try it:  curl --cacert {shlex.quote(made['authority'])} -H {shown} '{made['url']}/studies?limit=1'")
+    if request := _try(set(made["roles"]), made["url"]):
+        typer.echo(f"Try it:  curl --cacert {shlex.quote(made['authority'])} -H {shown} {request}")
+
+
+def _try(roles: set[str], url: str) -> str | None:
+    """The rest of a curl command that a token of these roles may do; None when there is none."""
+    if roles & {"reader", "radiologist"}:
+        return f"'{url}/studies?limit=1'"
+    if "modality" in roles:
+        return f"-H 'Content-Type: application/dicom' --data-binary @image.dcm '{url}/studies'"
+    return None
 
 
 @app.command("list", epilog=EXIT_HELP)
@@ -70,7 +80,6 @@ def list_(home: Home = None, json: AsJson = False) -> None:
     if json:
         print_json(found)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -83,11 +92,11 @@ def list_(home: Home = None, json: AsJson = False) -> None:
             ", ".join(token["roles"]),
             ", ".join(token["scope"]),
             token["state"],
-            _time(token["expires"]),
-            _time(token["last_used"]) if token["last_used"] else "never",
+            moment(token["expires"]),
+            moment(token["last_used"]) if token["last_used"] else "never",
         )
         table.add_row(*(printable(value) for value in values), style=None if token["state"] == "active" else "dim")
-    Console().print(table)
+    console().print(table)
 
 
 @app.command("revoke", epilog=EXIT_HELP)
@@ -101,11 +110,6 @@ def revoke(
         return
     ended = found["ended"]
     typer.echo(f"{printable(name)} is revoked; {ended} request{'' if ended == 1 else 's'} under way ended.")
-
-
-def _time(text: str) -> str:
-    """A point in time of a result (UTC), to the minute, for a person."""
-    return f"{text[:16].replace('T', ' ')} UTC"
 
 
 @contextlib.contextmanager

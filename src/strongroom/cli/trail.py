@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from strongroom.cli.exits import EXIT_HELP, Exit
-from strongroom.cli.options import AsJson, Home, print_json, printable, run
+from strongroom.cli.options import AsJson, Home, console, print_json, printable, run
 
 app = typer.Typer(
     help="The trail: who saw, took, put in or was refused what.", no_args_is_help=True, rich_markup_mode=None
@@ -33,10 +33,9 @@ def show(
     if json:
         print_json(records)
         return
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    screen = console()
     for record in records:
         good = record["outcome"] == "success"
         line = Text(f"{record['time'][:19].replace('T', ' ')}  {printable(record['event']):<26}  ")
@@ -44,9 +43,9 @@ def show(
         line.append(printable(record["actor"]))
         if record["source"]:
             line.append(f"  from {printable(record['source'])}", style="dim")
-        console.print(line)
+        screen.print(line)
         if record["about"]:
-            console.print(Text(f"    {printable(record['about'])}", style="dim"))
+            screen.print(Text(f"    {printable(record['about'])}", style="dim"))
 
 
 @app.command("verify", epilog=EXIT_HELP)

@@ -145,7 +145,10 @@ def _decode(data: bytes, passphrase: bytes | None, name: str) -> bytes:
     if data[5] != _WRAPPED or len(data) != _WRAPPED_LENGTH:
         raise IntegrityError(f"{name} is of an unknown kind")
     if passphrase is None:
-        raise ConfigurationError(f"{name} is wrapped under a passphrase and none was given")
+        raise ConfigurationError(
+            f"{name} is wrapped under a passphrase and none was given: serve takes --passphrase-file, "
+            "every command STRONGROOM_PASSPHRASE_FILE"
+        )
     log_n, r, p = body[8], body[9], body[10]
     if not (log_n <= _MOST_LOG_N and 1 <= r <= 16 and 1 <= p <= 4):
         raise IntegrityError(f"{name} asks for scrypt with N=2^{log_n}, r={r}, p={p}, beyond what is ever written")
