@@ -19,6 +19,7 @@ from strongroom.dicom.json import to_json
 from strongroom.dicom.xml import to_xml
 from strongroom.dicom.xml_reader import from_xml
 from strongroom.dicomweb.assembly import MAX_BULK_TEXT, MAX_BULK_VALUES
+from strongroom.dicomweb.held import Held
 from strongroom.dicomweb.store_metadata import MAX_BULK_HELD, MAX_METADATA_LENGTH
 
 KIND = "application/dicom+json"
@@ -184,6 +185,25 @@ async def test_what_does_not_fit_fails_alone(tmp_path: Path) -> None:
         assert [0xC000] == others(response)
         assert {uid(1)} == (await returned(await world.device("READER"), EVERYTHING)).keys()
         assert 0 == world.core.committer.busy_senders
+
+
+@aio
+async def test_all_requests_together_hold_no_more_than_one_budget(tmp_path: Path) -> None:
+    """A request that finds no room is told to come again (503), and what was held is given back, however it ended."""
+    shared = Held(8 * 1024)
+    shared.take(4 * 1024)
+    body = multipart(metadata(described(pixels=None) | {"00204000": {"vr": "LT", "BulkDataURI": "t"}}), bulk("t", b"x"))
+    longer = multipart(metadata(described(2)), bulk("t", b"x" * 8192), bulk("px", PIXELS))
+    two = {"vr": "LT", "BulkDataURI": "t"}
+    waiting = multipart(metadata(described(pixels="px") | {"00204000": two}), bulk("t", b"x" * 8192))
+    async with opened(tmp_path / "home") as world:
+        device = await world.device()
+        full = await ask(device, waiting, related(KIND), held=shared)
+        assert 4 * 1024 == shared.length
+        statuses = [(await ask(device, one, related(KIND), held=shared)).status_code for one in (body, longer)]
+
+    assert (503, [200, 202]) == (full.status_code, statuses)
+    assert 4 * 1024 == shared.length
 
 
 @pytest.mark.parametrize("vr", ["US", "DS", "UI", "SQ", "LT"])
