@@ -15,6 +15,7 @@ from archive.world import CT, EXPLICIT, uid
 from strongroom.archive import Session
 from strongroom.dicom.part10 import encode_header
 from strongroom.dicomweb.call import Call, Settings
+from strongroom.dicomweb.held import Held
 from strongroom.dicomweb.problems import answer_to, problem
 from strongroom.dicomweb.stow import store
 from strongroom.errors import StrongroomError
@@ -66,6 +67,7 @@ async def ask(
     lost: bool = False,
     settings: dict[str, Any] | None = None,
     pool: Any = None,
+    held: Held | None = None,
     **headers: str,
 ) -> Response:
     """
@@ -99,6 +101,7 @@ async def ask(
         settings=Settings(base_url=BASE, ae_title="STRONGROOM", **(settings or {})),
         pool=pool,
         request_id=REQUEST_ID,
+        held=held or Held(),
     )
     try:
         return await store(call)

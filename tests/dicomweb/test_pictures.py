@@ -23,6 +23,7 @@ from dicomweb.mp4 import mp4
 from strongroom.archive import Target
 from strongroom.dicom.model import Level
 from strongroom.dicom.part10 import encode_header
+from strongroom.dicomweb import pictures
 from strongroom.imaging.pool import Pool
 
 KIND = "application/dicom+json"
@@ -333,6 +334,21 @@ async def test_a_picture_that_is_not_what_is_said_is_refused(
 
         assert (409, [reason]) == (response.status_code, [*others(response), *failed(response).values()])
         assert 0 == (await world.status())["instances"]
+        assert 0 == world.core.committer.busy_senders
+
+
+@aio
+async def test_many_small_pictures_do_not_become_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pixels of all frames together have a bound: a few kilobytes of PNG are hundreds of megabytes (C33)."""
+    monkeypatch.setattr(pictures, "MAX_FRAME_BYTES", 2 * PICTURE.nbytes)
+    three = [picture(encoded(kind="PNG"), "image/png", number) for number in (1, 2, 3)]
+    async with archive(tmp_path) as (world, pool):
+        camera = await world.device("CAMERA")
+        two = await ask(camera, multipart(metadata(frames=2), *three[:2]), related(KIND), pool=pool)
+        response = await ask(camera, multipart(metadata(frames=3), *three), related(KIND), pool=pool)
+        assert 200 == two.status_code
+
+        assert (409, [0xC000]) == (response.status_code, others(response))
         assert 0 == world.core.committer.busy_senders
 
 

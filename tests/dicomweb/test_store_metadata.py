@@ -18,6 +18,8 @@ from dicomweb.asked import BOUNDARY, Part, ask, cut, failed, multipart, others, 
 from strongroom.dicom.json import to_json
 from strongroom.dicom.xml import to_xml
 from strongroom.dicom.xml_reader import from_xml
+from strongroom.dicomweb.assembly import MAX_BULK_TEXT, MAX_BULK_VALUES
+from strongroom.dicomweb.held import Held
 from strongroom.dicomweb.store_metadata import MAX_BULK_HELD, MAX_METADATA_LENGTH
 
 KIND = "application/dicom+json"
@@ -182,6 +184,46 @@ async def test_what_does_not_fit_fails_alone(tmp_path: Path) -> None:
         assert {uid(number): 0xA900 for number in (2, 3, 4, 5, 6, 7)} == failed(response)
         assert [0xC000] == others(response)
         assert {uid(1)} == (await returned(await world.device("READER"), EVERYTHING)).keys()
+        assert 0 == world.core.committer.busy_senders
+
+
+@aio
+async def test_all_requests_together_hold_no_more_than_one_budget(tmp_path: Path) -> None:
+    """A request that finds no room is told to come again (503), and what was held is given back, however it ended."""
+    shared = Held(8 * 1024)
+    shared.take(4 * 1024)
+    body = multipart(metadata(described(pixels=None) | {"00204000": {"vr": "LT", "BulkDataURI": "t"}}), bulk("t", b"x"))
+    longer = multipart(metadata(described(2)), bulk("t", b"x" * 8192), bulk("px", PIXELS))
+    two = {"vr": "LT", "BulkDataURI": "t"}
+    waiting = multipart(metadata(described(pixels="px") | {"00204000": two}), bulk("t", b"x" * 8192))
+    async with opened(tmp_path / "home") as world:
+        device = await world.device()
+        full = await ask(device, waiting, related(KIND), held=shared)
+        assert 4 * 1024 == shared.length
+        statuses = [(await ask(device, one, related(KIND), held=shared)).status_code for one in (body, longer)]
+
+    assert (503, [200, 202]) == (full.status_code, statuses)
+    assert 4 * 1024 == shared.length
+
+
+@pytest.mark.parametrize("vr", ["US", "DS", "UI", "SQ", "LT"])
+@aio
+async def test_values_that_would_swell_in_memory_are_bounded(tmp_path: Path, vr: str) -> None:
+    """Bulk data of numbers, names, items or text beyond its measure is refused before a value of it is made (C33)."""
+    content = b"1\\" * ((MAX_BULK_TEXT if vr == "LT" else MAX_BULK_VALUES) // 2 + 1)
+    model = described(1, pixels=None) | {"00283006": {"vr": vr, "BulkDataURI": "table"}}
+    async with opened(tmp_path / "home") as world:
+        device = await world.device()
+        body, kind = multipart(metadata(model), bulk("table", content)), related(KIND)
+        tracemalloc.start()
+        try:
+            response = await ask(device, body, kind)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert (409, {uid(1): 0xC000}) == (response.status_code, failed(response))
+        assert peak < 4 * len(content)
         assert 0 == world.core.committer.busy_senders
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 
@@ -152,3 +153,13 @@ def test_the_codestream_is_taken_out_of_a_jp2_file() -> None:
     assert j2k() == codestream_of(boxed)
     with pytest.raises(UnreadablePixelsError):
         codestream_of(b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100))
+
+
+@pytest.mark.parametrize("filling", [b"\xff", b"\xff\x01"])
+def test_filling_is_not_read_for_long(filling: bytes) -> None:
+    """Megabytes of fill bytes or bare markers are refused after some kilobytes of them."""
+    start = time.process_time()
+    with pytest.raises(UnreadablePixelsError, match="fill bytes"):
+        jpeg_header(b"\xff\xd8" + filling * (8 << 20))
+
+    assert time.process_time() - start < 0.5

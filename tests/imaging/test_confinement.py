@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 TRY = """
-import json, os, signal, socket, subprocess, sys
+import ctypes, fcntl, json, os, signal, socket, subprocess, sys, threading
 from strongroom.imaging import confinement
 held = confinement.begin(os.getppid()) + confinement.finish()
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    if libc.syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
 def outcome(attempt):
     try:
         attempt()
@@ -30,7 +35,21 @@ filtered = {
     "make a process": lambda: os.fork() or os._exit(0),
     "run a program": lambda: os.execv("/bin/true", ["/bin/true"]),
     "signal another": lambda: os.kill(os.getppid(), 0),
+    "be signalled for by a socket": lambda: fcntl.fcntl(0, fcntl.F_SETOWN, os.getppid()),
+    "change a mode": lambda: os.chmod(sys.argv[1], 0o666),
+    "change a time": lambda: os.utime(sys.argv[1]),
+    "change an attribute": lambda: os.setxattr(sys.argv[1], "user.x", b"1"),
+    "look at a file": lambda: os.stat(sys.argv[1]),
+    "look at a link": lambda: os.readlink("/proc/self/exe"),
+    "slow another": lambda: os.setpriority(os.PRIO_PROCESS, os.getppid(), 19),
+    "move another": lambda: os.sched_setaffinity(os.getppid(), {0}),
 }
+if os.uname().machine == "x86_64":
+    path = ctypes.c_char_p(sys.argv[1].encode())
+    filtered |= {
+        "signal a thread of another": lambda: call(234, os.getppid(), os.getppid(), 0),
+        "change a mode by the newest call": lambda: call(452, -100, path, 0o666, 0),
+    }
 if "filtered-calls" in held:
     attempts |= filtered
 print(json.dumps([held, {name: outcome(one) for name, one in attempts.items()}]))
@@ -39,13 +58,15 @@ print(json.dumps([held, {name: outcome(one) for name, one in attempts.items()}])
 
 def confined() -> tuple[list[str], dict[str, str]]:
     """What holds here, and what came of each attempt."""
-    run = subprocess.run([sys.executable, "-c", TRY], capture_output=True, check=True, timeout=60)
+    with tempfile.NamedTemporaryFile() as victim:
+        command = [sys.executable, "-c", TRY, victim.name]
+        run = subprocess.run(command, capture_output=True, check=True, timeout=60, stdin=subprocess.PIPE)
     held, found = json.loads(run.stdout)
     return held, found
 
 
 def test_nothing_of_it_works() -> None:
-    """No file, socket, pipe, process, program or signal, and no more memory than there is for it."""
+    """No file, not even its mode or its size, no socket, pipe, process, program or signal, no more memory."""
     held, found = confined()
 
     assert {"dies-with-parent", "no-new-privileges", "limits", "no-descriptors"} <= set(held)

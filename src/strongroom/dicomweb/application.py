@@ -22,6 +22,7 @@ from starlette.requests import Request
 from strongroom.archive import Gate, NoCredential, Session, TokenCredential, WebCertificateCredential
 from strongroom.dicomweb.answers import BrokenOffError, Streamed
 from strongroom.dicomweb.call import MAX_PARAMETERS, Call, Settings
+from strongroom.dicomweb.held import Held
 from strongroom.dicomweb.problems import NOT_FOUND, HttpProblem, answer_to, problem
 from strongroom.dicomweb.routes import ADMITTED, Route, Router
 from strongroom.dicomweb.services import table
@@ -77,6 +78,7 @@ class _Application:
         self._settings = settings
         self._turned_away = turned_away
         self._entropy = entropy
+        self._held = Held()
         self._base = base.path.rstrip("/")
         self._names = frozenset({(base.hostname or "").lower(), *(name.lower() for name in settings.names)})
         self._router = Router(table())
@@ -105,7 +107,15 @@ class _Application:
             route, params = self._route(request.method, path[len(self._base) :])
             await _require(session, route)
             call = Call(
-                request, session, params, _query(request.scope), self._settings, self._pool, request_id, self._entropy
+                request,
+                session,
+                params,
+                _query(request.scope),
+                self._settings,
+                self._pool,
+                request_id,
+                self._entropy,
+                self._held,
             )
             response = await route.handler(call)
             try:

@@ -5,16 +5,18 @@ or a syntax that is written so; text is UTF-8, as the metadata was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, final
 
 from strongroom.dicom import json as dicom_json
 from strongroom.dicom.uid import EXPLICIT_VR_LITTLE_ENDIAN
+from strongroom.dicom.values import BINARY_VRS
 from strongroom.dicomweb.bulk import Content, Place, element_header, encapsulated, inside
 from strongroom.dicomweb.pictures import describe_document, describe_pixels, is_compressed
 from strongroom.dicomweb.store_results import Failed, reason_of
-from strongroom.errors import MismatchError, StrongroomError
+from strongroom.errors import DataSetError, MismatchError, StrongroomError
 from strongroom.imaging.reading import integer, text
 
 if TYPE_CHECKING:
@@ -26,7 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Draft", "Passing", "feed", "pass_through", "written"]
 
+MAX_BULK_VALUES: Final = 1 << 20
+"""Bytes of bulk data that become single values, numbers, names or items: each takes up to fifty bytes in memory."""
+MAX_BULK_TEXT: Final = 16 << 20
+"""Bytes of bulk data that are one text: as long as the metadata of a request may be."""
+
 _SLICE: Final = 1 << 20
+_TEXTS: Final = frozenset({"LT", "ST", "UR", "UT"})
 _PIXEL_DATA: Final = "7FE00010"
 _DOCUMENT: Final = "00420011"
 _LONG: Final = ((_PIXEL_DATA,), (_DOCUMENT,))
@@ -108,27 +116,29 @@ async def written(draft: Draft, pool: Pool, uids: Uids) -> tuple[str, tuple[str,
     value. Raises what `describe_pixels` raises.
     """
     long = {name: content for name, content in draft.contents.items() if draft.places[name] in _LONG}
-    elements = _model(draft, {name: content for name, content in draft.contents.items() if name not in long})
+    elements = await asyncio.to_thread(
+        _model, draft, {name: content for name, content in draft.contents.items() if name not in long}
+    )
     syntax = EXPLICIT_VR_LITTLE_ENDIAN
     pieces: Iterable[bytes | bytearray] | None = None
     for name, content in long.items():
         if draft.places[name] == (_DOCUMENT,):
             describe_document(elements, content, uids)
-            pieces = _value(elements, _DOCUMENT, "OB", content.parts[0])
+            pieces = _value(elements, _DOCUMENT, "OB", content.parts[:1])
         elif is_compressed(content.media_type):
             pixels = await describe_pixels(elements, content, pool, uids)
             syntax = pixels.transfer_syntax_uid
             if syntax == EXPLICIT_VR_LITTLE_ENDIAN:
                 elements[_PIXEL_DATA] = {"vr": pixels.vr}
-                pieces = _native(elements, pixels.frames[0])
+                pieces = _native(elements, pixels.frames)
             else:
                 before, behind = dicom_json.encode_around(elements, int(_PIXEL_DATA, 16))
                 header = element_header(int(_PIXEL_DATA, 16), pixels.vr, None)
                 pieces = (before, header, *encapsulated(pixels.frames), behind)
         else:
-            pieces = _native(elements, content.parts[0])
+            pieces = _native(elements, content.parts[:1])
     if pieces is None:
-        pieces = (dicom_json.encode_dataset(elements, syntax),)
+        pieces = (await asyncio.to_thread(dicom_json.encode_dataset, elements, syntax),)
     return syntax, (text(elements, "00080016"), text(elements, "00080018")), pieces
 
 
@@ -144,7 +154,7 @@ async def pass_through(window: Window, draft: Draft, name: str) -> Passing | Non
     if any(draft.places[one] in _LONG for one in others):
         return None
     try:
-        elements = _model(draft, others)
+        elements = await asyncio.to_thread(_model, draft, others)
         length = _pixel_length(elements)
         if length is None:
             return None
@@ -171,9 +181,19 @@ def _model(draft: Draft, contents: Mapping[str, Content]) -> dict[str, JsonEleme
     for name, content in contents.items():
         place = draft.places[name]
         scope, tag = inside(elements, place), str(place[-1])
+        _check_length(scope[tag]["vr"], content.length)
         raw = bytes(content.parts[0])
         scope[tag] = dicom_json.element_to_json(int(tag, 16), scope[tag]["vr"], raw, ("ISO_IR 192",))
     return {tag: element for tag, element in elements.items() if not tag.startswith(("0000", "0002"))}
+
+
+def _check_length(vr: str, length: int) -> None:
+    """Refuse what would take many times its length in memory and the time of everybody else; raises DataSetError."""
+    if vr in BINARY_VRS:
+        return
+    most = MAX_BULK_TEXT if vr in _TEXTS else MAX_BULK_VALUES
+    if length > most:
+        raise DataSetError(f"{length} bytes of bulk data for an element of VR {vr}, {most} are the most")
 
 
 def _pixel_length(elements: Mapping[str, JsonElement]) -> int | None:
@@ -193,16 +213,17 @@ def _pixel_vr(elements: Mapping[str, JsonElement]) -> str:
     return "OB" if stated == "OB" and integer(elements, "00280100", 16) <= 8 else "OW"
 
 
-def _native(elements: dict[str, JsonElement], value: bytes | bytearray) -> Iterable[bytes | bytearray]:
+def _native(elements: dict[str, JsonElement], frames: Sequence[bytes | bytearray]) -> Iterable[bytes | bytearray]:
     length = _pixel_length(elements)
-    if length is not None and length != len(value):
+    if length is not None and length != sum(map(len, frames)):
         raise MismatchError("the length of pixel data is not what its description says")
-    return _value(elements, _PIXEL_DATA, _pixel_vr(elements), value)
+    return _value(elements, _PIXEL_DATA, _pixel_vr(elements), frames)
 
 
 def _value(
-    elements: dict[str, JsonElement], key: str, vr: str, value: bytes | bytearray
+    elements: dict[str, JsonElement], key: str, vr: str, parts: Sequence[bytes | bytearray]
 ) -> Iterable[bytes | bytearray]:
-    """A data set around one long value."""
+    """A data set around one long value, which is not joined."""
     before, behind = dicom_json.encode_around(elements, int(key, 16))
-    return before, element_header(int(key, 16), vr, len(value)), value, b"\0" * (len(value) & 1), behind
+    length = sum(map(len, parts))
+    return before, element_header(int(key, 16), vr, length), *parts, b"\0" * (length & 1), behind

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
+
+from strongroom.dicomweb.held import Held
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -48,3 +50,5 @@ class Call:
     request_id: str
     """Ours, random; stands in every problem and every log line of this request."""
     entropy: Callable[[int], bytes] = os.urandom
+    held: Held = field(default_factory=Held)
+    """What all requests hold together: one for the application."""

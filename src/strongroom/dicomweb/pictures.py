@@ -19,6 +19,7 @@ from strongroom.dicom.json import JsonElement, JsonValue
 from strongroom.dicomweb import movies
 from strongroom.errors import DataSetError, MismatchError, UnsupportedSyntaxError
 from strongroom.imaging.codestream import CodestreamHeader, codestream_of, jpeg2000_header, jpeg_header
+from strongroom.imaging.pixels import MAX_FRAME_BYTES
 from strongroom.imaging.reading import integer, text
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ Elements = dict[str, JsonElement]
 @final
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """Pixel data ready to be written: frames for fragments, or one value in a native syntax."""
+    """Pixel data ready to be written: frames for fragments, or for one value in a native syntax."""
 
     transfer_syntax_uid: str
     vr: str
@@ -130,12 +131,15 @@ async def _pictures(elements: Elements, essence: str, content: Content, pool: Po
     """JPEG and PNG as they come from cameras and screens."""
     infos: list[PictureInfo] = []
     frames: list[bytes] = []
-    received = content.length
+    received, held = content.length, 0
     for part in content.parts:
         info, made = await pool.picture(bytes(part), essence)
         part.clear()
         if infos and info != infos[0]:
             raise MismatchError("the frames of an instance are pictures of different kinds")
+        held += len(made)
+        if held > MAX_FRAME_BYTES:  # some kilobytes of PNG are hundreds of megabytes of pixels
+            raise DataSetError(f"the pictures of an instance come to more than {MAX_FRAME_BYTES} bytes of pixels")
         infos.append(info)
         frames.append(made)
     info = infos[0]
@@ -150,7 +154,7 @@ async def _pictures(elements: Elements, essence: str, content: Content, pool: Po
         _lossy(elements, "ISO_10918_1", received)
     if kept:
         return Pixels(info.transfer_syntax_uid, "OB", frames)
-    return Pixels(info.transfer_syntax_uid, "OW" if info.bits_allocated > 8 else "OB", [b"".join(frames)])
+    return Pixels(info.transfer_syntax_uid, "OW" if info.bits_allocated > 8 else "OB", frames)
 
 
 def _codestreams(elements: Elements, essence: str, stated: str, content: Content) -> Pixels:

@@ -2,8 +2,8 @@
 Instances that come apart: metadata in one part, their bulk data in others (PS3.18 §8.6.1.2, §10.5.1.4).
 
 1. The metadata part stands in front; all of it is read and judged before anything is stored (SECURITY W07, W08).
-2. Bulk data is held in memory, within one budget for the request, and never in a file; an instance is written and let
-   go of as soon as its last part has come.
+2. Bulk data is held in memory, within one budget for the request and one for all of them, and never in a file; an
+   instance is written and let go of as soon as its last part has come.
 3. Native pixel data that is the last thing an instance waits for, and whose length its description tells, is not held:
    it goes through.
 """
@@ -59,6 +59,9 @@ class Described:
         self._bulk_begun = False
         self._wanted: dict[str, Draft] = {}
         self._held = 0
+        self._all = call.held
+        self._taken = 0
+        """Of what all requests hold, the part of this one."""
         self._part: bytearray | None = None
         self._of: tuple[Draft, str] | None = None
         self._passing: Passing | None = None
@@ -87,7 +90,7 @@ class Described:
         if self._passing is None:
             self._part = bytearray()
         else:
-            self._held -= sum(content.length for content in draft.contents.values())
+            self._let_go(sum(content.length for content in draft.contents.values()))
 
     async def take(self, view: memoryview) -> None:
         """Hold it, or pass it on (rules 2 and 3)."""
@@ -95,6 +98,7 @@ class Described:
             self._text_length += len(view)
             if self._text_length > MAX_METADATA_LENGTH:
                 raise HttpProblem(413, f"The metadata is longer than {MAX_METADATA_LENGTH} bytes.")
+            self._take(len(view))
             self._text += view
         elif self._passing is not None:
             await self._passing.take(view)
@@ -102,7 +106,18 @@ class Described:
             self._held += len(view)
             if self._held > MAX_BULK_HELD:
                 raise HttpProblem(413, f"More than {MAX_BULK_HELD} bytes of bulk data wait for their instance.")
+            self._take(len(view))
             self._part += view
+
+    def _take(self, length: int) -> None:
+        self._all.take(length)
+        self._taken += length
+
+    def _let_go(self, length: int) -> None:
+        """Bulk data of an instance that is on its way is held no longer."""
+        self._held -= length
+        self._taken -= length
+        self._all.give(length)
 
     async def end(self) -> None:
         """A part is complete; perhaps an instance is."""
@@ -129,6 +144,8 @@ class Described:
 
     async def close(self, reason: str) -> None:
         """What still waits for bulk data will not get it."""
+        self._all.give(self._taken)
+        self._taken = 0
         if self._passing is not None:
             await self._passing.abandon(reason)
             for name in self._passing.draft.places:
@@ -197,4 +214,4 @@ class Described:
             if deposit is not None:
                 await deposit.abandon("interrupted")
             draft.contents.clear()
-            self._held -= held
+            self._let_go(held)

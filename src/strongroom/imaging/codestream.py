@@ -22,6 +22,9 @@ MAX_SCANS: Final = 64
 MAX_SEGMENTS: Final = 4_096
 """Marker segments before the first scan; some are written for every few tables."""
 
+MAX_FILL: Final = 65_536
+"""Fill bytes and markers without a length in a row: some encoders align by a few, more only keep a reader busy."""
+
 MAX_TILES: Final = 65_535
 """Tiles of a JPEG 2000 codestream (15444-1 A.4.2: a number of 16 bits)."""
 
@@ -97,11 +100,14 @@ def jpeg_header(data: bytes) -> CodestreamHeader:
 
 def _segment(data: bytes, at: int) -> tuple[int, int, int]:
     """The next marker segment at or behind *at*: marker, where its content begins, and how long that is."""
+    most = at + MAX_FILL
     while True:
         if at + 4 > len(data) or data[at] != 0xFF:
             raise UnreadablePixelsError("a JPEG frame is cut off or not built of segments")
-        while at + 4 < len(data) and data[at + 1] == 0xFF:  # fill bytes (B.1.1.2)
+        while at <= most and at + 4 < len(data) and data[at + 1] == 0xFF:  # fill bytes (B.1.1.2)
             at += 1
+        if at > most:
+            raise UnreadablePixelsError(f"a JPEG frame has more than {MAX_FILL} fill bytes in a row")
         marker = data[at + 1]
         at += 2
         if marker not in _BARE:
