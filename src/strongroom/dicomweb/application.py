@@ -38,14 +38,18 @@ __all__ = ["TurnedAway", "create"]
 TurnedAway = Callable[[str, str, int, str], Awaitable[None]]
 """Takes note of a caller that brought no credential: door, address, port, our word for why (`Gate.turned_away`)."""
 
-_PROTECTION: Final = (
+Fields = tuple[tuple[bytes, bytes], ...]
+
+_PROTECTION: Final[Fields] = (
     (b"x-content-type-options", b"nosniff"),
-    (b"strict-transport-security", b"max-age=31536000"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
     (b"vary", b"Authorization, Accept"),
 )
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+"""Not for localhost: a browser that trusts our authority would want TLS of every other program on this machine too."""
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _TOKEN_NAMES: Final = frozenset({b"access_token", b"token", b"authorization"})
 _CACHE: Final = (b"cache-control", b"private, no-store")
 
@@ -82,13 +86,14 @@ class _Application:
         self._base = base.path.rstrip("/")
         self._names = frozenset({(base.hostname or "").lower(), *(name.lower() for name in settings.names)})
         self._router = Router(table())
+        self._protection = protection(base.hostname or "")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
         request_id = str(uuid.UUID(bytes=self._entropy(16), version=4))
-        out = _Out(send, head=scope["method"] == "HEAD", request_id=request_id)
+        out = _Out(send, self._protection, head=scope["method"] == "HEAD", request_id=request_id)
         try:
             await self._answer(request, request_id, out)
         except StrongroomError as error:
@@ -220,6 +225,11 @@ def _query(scope: Scope) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def protection(host: str) -> Fields:
+    """Return the fields every answer carries when we are reached as *host* (SECURITY C40)."""
+    return _PROTECTION if host.lower() in _LOOPBACK else (*_PROTECTION, _HSTS)
+
+
 def _unauthorized() -> HttpProblem:
     return HttpProblem(401, "A valid token or client certificate is needed.", {"WWW-Authenticate": "Bearer"})
 
@@ -228,8 +238,9 @@ def _unauthorized() -> HttpProblem:
 class _Out:
     """The way out: adds the protecting fields, and keeps the body of a HEAD request back."""
 
-    def __init__(self, send: Send, *, head: bool, request_id: str) -> None:
+    def __init__(self, send: Send, protection: Fields, *, head: bool, request_id: str) -> None:
         self._send = send
+        self._protection = protection
         self._head = head
         self._request_id = request_id
         self.begun = False
@@ -239,7 +250,7 @@ class _Out:
             self.begun = True
             headers = list(message["headers"])
             present = {name.lower() for name, _ in headers}
-            added = (*_PROTECTION, _CACHE, (b"x-request-id", self._request_id.encode("ascii")))
+            added = (*self._protection, _CACHE, (b"x-request-id", self._request_id.encode("ascii")))
             message["headers"] = headers + [(name, value) for name, value in added if name not in present]
         elif self._head:
             message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
