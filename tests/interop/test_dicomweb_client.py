@@ -324,3 +324,24 @@ def test_a_token_never_deletes(place: Place) -> None:
         place.client.delete_instance(*_place(sample))
 
     assert 404 == refused.value.response.status_code
+
+
+def test_what_the_client_does_besides(place: Place) -> None:
+    """Its iterators give what its retrievals give; a rendered series; and no token deletes a series or a study."""
+    sample = _named(place, "CT_small.dcm")
+    study, series, _ = _place(sample)
+    native = (("application/octet-stream", corpus.EXPLICIT),)
+    address = place.client.retrieve_instance_metadata(*_place(sample))["7FE00010"]["BulkDataURI"]
+
+    assert sample.sop_instance_uid in {
+        str(one.SOPInstanceUID)
+        for one in place.client.iter_series(study, series, media_types=(("application/dicom", "*"),))
+    }
+    frames = [bytes(one) for one in place.client.iter_instance_frames(*_place(sample), [1], media_types=native)]
+    assert [bytes(_read(sample.path).PixelData)] == frames
+    assert frames == [bytes(one) for one in place.client.iter_bulkdata(address)]
+    assert place.client.retrieve_series_rendered(study, series, media_types=("image/jpeg",)).startswith(b"\xff\xd8")
+    for delete in (lambda: place.client.delete_series(study, series), lambda: place.client.delete_study(study)):
+        with pytest.raises(HTTPError) as refused:
+            delete()
+        assert 404 == refused.value.response.status_code
