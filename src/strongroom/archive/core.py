@@ -61,6 +61,8 @@ class Core:
     committer: Committer
     fragments: Fragments = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
+    upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whatever removes or replaces files of the vault, and by whatever copies them: one at a time."""
 
     async def lease(self, blob_id: bytes, key_id: bytes) -> Lease:
         """Take a pack for a long instance; waits while all are taken."""

@@ -1,0 +1,2 @@
+-- Work that outlives a restart.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Legal holds, requests to erase, tombstones, retired packs.
+SELECT 1;
