@@ -49,6 +49,13 @@ class AccessDenied(StrongroomError):  # noqa: N818 -- the word of DESIGN and of 
         self.reason = reason
 
 
+class ErasedError(AccessDenied):
+    """What came in belongs to a study that was erased; a person has to let it come again first."""
+
+    def __init__(self) -> None:
+        super().__init__("erased")
+
+
 class NotFound(StrongroomError):  # noqa: N818 -- answers exactly like AccessDenied to the outside
     """Nothing there, or nothing there for this caller: the two are not told apart."""
 

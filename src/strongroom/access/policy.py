@@ -34,6 +34,12 @@ MIN_WRITTEN_REASON: Final = 4
 """Characters of a written reason: a word at least, so that an empty or placeholder argument does not pass for one."""
 
 
+LONE_HOST_SECONDS: Final = 86_400.0
+"""
+The host may confirm its own request to erase after so long: a night's sleep, and time for somebody else to see it.
+"""
+
+
 @final
 class Reason(StrEnum):
     """Why something was refused; for the trail only, a caller never learns it."""
@@ -247,6 +253,36 @@ def _role_rule(actor: Actor, action: Action) -> str | Reason:
             return f"role:{name}"
         only_de_identified = only_de_identified or action in role.de_identified
     return Reason.DE_IDENTIFIED_NOT_AVAILABLE if only_de_identified else Reason.ACTION_NOT_GRANTED
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """Who asked for something to be erased, and when (seconds since 1970 UTC)."""
+
+    kind: ActorKind
+    name: str
+    at: float
+
+
+def decide_erasure(actor: Actor, requested: Requested, now: float, target: Target = ARCHIVE) -> Grant | Refusal:
+    """
+    Decide whether *actor* may confirm what *requested* says is to be erased for good (C47, decision 0011):
+    1. it may keep custody at all
+    2. what is on hold stays
+    3. it is somebody else than who asked
+    4. or it is the host, who is the only person there is until persons are enrolled, LONE_HOST_SECONDS later
+    """
+    grant = decide(actor, Action.CUSTODY)
+    if isinstance(grant, Refusal):
+        return grant
+    if target.on_hold:
+        return Refusal(Action.DELETE, Reason.ON_HOLD)
+    if (actor.kind, actor.name) != (requested.kind, requested.name):
+        return grant
+    if actor.kind is ActorKind.HOST and now - requested.at >= LONE_HOST_SECONDS:
+        return grant
+    return Refusal(Action.DELETE, Reason.SECOND_PERSON_MISSING)
 
 
 def is_written_reason(text: str) -> bool:

@@ -24,11 +24,14 @@ from strongroom.app.home import Home
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
 from strongroom.archive.committer import Committer
+from strongroom.archive.compaction import finish_retiring
 from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
+from strongroom.archive.erasing import Erasing, bring_together
 from strongroom.archive.fragments import Fragments
-from strongroom.archive.recovery import reconcile
+from strongroom.archive.holding import Holding
+from strongroom.archive.recovery import integrity, reconcile
 from strongroom.archive.tokens import Tokens
 from strongroom.audit.report import Reporter
 from strongroom.audit.trail import MAIN, Trail
@@ -40,6 +43,9 @@ from strongroom.ground.database import Database
 from strongroom.ground.disk import DiskMedium
 from strongroom.ground.keyring import Keyring
 from strongroom.ground.master import MasterKey
+from strongroom.ground.tombstone_file import PURPOSE as TOMBSTONE_PURPOSE
+from strongroom.ground.tombstone_file import ROOT as TOMBSTONES
+from strongroom.ground.tombstone_file import TombstoneFile
 from strongroom.register import heads
 from strongroom.vault.pack import Vault
 
@@ -76,6 +82,14 @@ class Archive:
     def tokens(self, session: Session) -> Tokens:
         """The keepers' tools for tokens, for *session*."""
         return Tokens(self.core, self.directory, session)
+
+    def holding(self, session: Session) -> Holding:
+        """The keepers' tools for legal holds, for *session*."""
+        return Holding(self.core, session)
+
+    def erasing(self, session: Session) -> Erasing:
+        """The keepers' tools for erasing, for *session*."""
+        return Erasing(self.core, session)
 
     def web_settings(self) -> dict[str, str]:
         """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""
@@ -158,7 +172,7 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
         authority = Authority.load(
             home.keys, master.derive(AUTHORITY_PURPOSE), clock=parts.clock, entropy=parts.entropy
         )
-        owed = reconcile(parts)
+        owed = [*(integrity(parts, "tombstones", one) for one in bring_together(parts)), *reconcile(parts)]
         core = Core(parts, Committer(parts, asyncio.get_running_loop()))
         core.fragments = Fragments(core)
         core.committer.start()
@@ -185,7 +199,7 @@ def _open_parts(
     trail_key = master.derive("trail 1")
     trail = Trail.open(medium, "trail", trail_key, expected=_flushed_head(database))
     stack.callback(trail.close)
-    return Parts(
+    parts = Parts(
         ae_title=config.dicom.ae_title,
         vault=vault,
         keyring=keyring,
@@ -199,7 +213,10 @@ def _open_parts(
         clock=lambda: datetime.now(UTC),
         entropy=os.urandom,
         header_limits=Limits(max_data_set_length=config.limits.data_set_gibibytes << 30),
+        tombstones=TombstoneFile(medium, TOMBSTONES, master.derive(TOMBSTONE_PURPOSE)),
     )
+    finish_retiring(parts)
+    return parts
 
 
 def _flushed_head(database: Database) -> Head | None:

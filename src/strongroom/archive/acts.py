@@ -11,7 +11,8 @@ from strongroom.archive import recording
 from strongroom.archive.sameness import same_content
 from strongroom.catalogue.blob import BlobLocation, StoredBlob
 from strongroom.catalogue.instances import find_instance
-from strongroom.register import conflicts, deletions, quarantine
+from strongroom.errors import ErasedError
+from strongroom.register import conflicts, deletions, quarantine, tombstones
 from strongroom.vault.blob import SealedRecord
 
 if TYPE_CHECKING:
@@ -86,10 +87,21 @@ class DepositAct:
     1. known with the same content: success, nothing written
     2. known with other content: kept aside as a conflict, once; a Security Alert; the first stays
     3. deleted before: a conflict as well, kept aside only when its content is another one; what is deleted stays so
-    4. new: written, indexed, recorded
+    4. of an erased study: nothing is kept, the first one sets off a Security Alert
+    5. new: written, indexed, recorded
     """
 
-    __slots__ = ("_earlier", "_location", "arrival", "header", "instance_id", "prepared", "result", "was_deleted")
+    __slots__ = (
+        "_earlier",
+        "_location",
+        "arrival",
+        "header",
+        "instance_id",
+        "is_news",
+        "prepared",
+        "result",
+        "was_deleted",
+    )
 
     def __init__(self, arrival: Arrival, header: Header, prepared: Prepared) -> None:
         self.arrival = arrival
@@ -98,6 +110,8 @@ class DepositAct:
         self.result = "stored"
         self.instance_id = 0
         self.was_deleted = False
+        self.is_news = False
+        """Whether it is the first of an erased study that is sent again."""
         self._location: Location | None = None
         self._earlier: Any = None
 
@@ -109,6 +123,11 @@ class DepositAct:
     def write(self, group: Group) -> None:
         """Look whether it is known, and append it unless it is known and the same."""
         label = self.arrival.label
+        if label.study_instance_uid in group.parts.erased:
+            self.result = "erased"
+            if self.arrival.lease is not None:
+                self.arrival.lease.abandon()
+            return
         self._earlier = group.pending.get(label.sop_instance_uid) or find_instance(
             group.parts.database.writer, label.sop_instance_uid
         )
@@ -140,6 +159,8 @@ class DepositAct:
     def index(self, group: Group) -> None:
         """Add the row, or the conflict."""
         group.deposits.append(self)
+        if self.result == "erased":
+            self.is_news = tombstones.sent_again(group.connection, self.arrival.label.study_instance_uid)
         if self._location is None:
             return
         stored = self.arrival.stored_blob(self._location)
@@ -173,6 +194,8 @@ class QuarantineAct:
 
     def write(self, group: Group) -> None:
         """Append the sealed bytes."""
+        if self.arrival.label.study_instance_uid in group.parts.erased:
+            raise ErasedError
         self._location = self.arrival.write(group)
 
     def index(self, group: Group) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    import apsw
+
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
     from strongroom.audit.report import Reporter
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from strongroom.ground.database import Database
     from strongroom.ground.keyring import Keyring
     from strongroom.ground.medium import Medium
+    from strongroom.ground.tombstone_file import TombstoneFile
     from strongroom.vault.pack import Lease, Vault
 
 MAX_LEASES = 8
@@ -50,6 +53,9 @@ class Parts:
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     header_limits: Limits
+    tombstones: TombstoneFile
+    erased: set[str] = field(default_factory=set)
+    """Study Instance UIDs that were erased and are not taken again."""
 
 
 @final
@@ -63,6 +69,10 @@ class Core:
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whatever removes or replaces files of the vault, and by whatever copies them: one at a time."""
+    erasing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever carries out what was confirmed to be erased."""
+    on_retired: list[Callable[[apsw.Connection, int], None]] = field(default_factory=list)
+    """Told, inside the transaction, of each pack that is retired: copies of it elsewhere have to go too."""
 
     async def lease(self, blob_id: bytes, key_id: bytes) -> Lease:
         """Take a pack for a long instance; waits while all are taken."""

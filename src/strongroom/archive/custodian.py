@@ -20,7 +20,17 @@ from strongroom.audit.trail import Filter
 from strongroom.audit.verify import verify
 from strongroom.catalogue import instances as catalogue
 from strongroom.errors import ConfigurationError, IntegrityError
-from strongroom.register import callers, certificates, conflicts, deletions, devices, heads, quarantine
+from strongroom.register import (
+    callers,
+    certificates,
+    conflicts,
+    deletions,
+    devices,
+    heads,
+    holds,
+    quarantine,
+    tombstones,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -60,6 +70,7 @@ class Custodian:
         with self._core.parts.database.reader() as connection:
             counts = catalogue.counts(connection)
             oldest = catalogue.oldest_check(connection)
+            now = self._core.parts.clock().timestamp()
             return {
                 "patients": counts.patients,
                 "studies": counts.studies,
@@ -68,6 +79,8 @@ class Custodian:
                 "bytes": counts.bytes,
                 "conflicts": conflicts.count(connection),
                 "quarantine": quarantine.count(connection),
+                "holds": holds.count(connection, at=now),
+                "erased": tombstones.count(connection),
                 "devices": self._directory.count,
                 "oldest_unchecked_blob": None if oldest is None else _when(oldest),
             }

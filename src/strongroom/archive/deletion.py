@@ -1,7 +1,7 @@
 """
 Deleting in two steps. The first is here: what is deleted is out of the catalogue and of every answer at once, stays
 sealed in its packs, is listed in the register with who, when and why, and can be taken back. The second, shredding its
-key, is for a custodian with a second person, and does not exist yet.
+key, needs a second person (`archive.erasing`). What is on legal hold stays.
 
 A SOP Instance UID that was deleted stays taken (I3): the instance sent again is not silently back. Its sender hears
 what it hears of a conflict, and a Security Alert asks a person to decide.
@@ -20,8 +20,8 @@ from strongroom.catalogue.instances import InstanceRow
 from strongroom.catalogue.record import prepare
 from strongroom.catalogue.removal import take_out
 from strongroom.dicom.header import HeaderReader
-from strongroom.errors import NotFound
-from strongroom.register import deletions
+from strongroom.errors import ConflictError, NotFound
+from strongroom.register import deletions, holds
 from strongroom.register.kept import KeptBlob
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class DeleteAct:
         if not self._rows:
             raise NotFound("nothing to delete")
         parts = group.parts
+        studies = {row.study_instance_uid for row in self._rows}
+        if holds.active(group.connection, studies, at=parts.clock().timestamp()):
+            raise ConflictError("a study among these is on legal hold")
         deletions.add(
             group.connection,
             [_kept(row) for row in self._rows],
@@ -138,9 +141,10 @@ class RestoreAct:
     def index(self, group: Group) -> None:
         """Take each off the list and into the catalogue; one that somebody else took back meanwhile is passed over."""
         for one in self._returning:
-            if not deletions.remove(group.connection, one.deleted.id):
+            now = deletions.find(group.connection, one.deleted.kept.sop_instance_uid)  # its pack may be another by now
+            if now is None or now.id != one.deleted.id or not deletions.remove(group.connection, now.id):
                 continue
-            group.parts.recorder.record(group.connection, one.header, _stored(one.deleted.kept), prepared=one.prepared)
+            group.parts.recorder.record(group.connection, one.header, _stored(now.kept), prepared=one.prepared)
             self._returned.append(one)
         self.result = len(self._returned)
 

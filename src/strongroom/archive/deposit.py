@@ -19,9 +19,10 @@ from strongroom.archive.acts import Arrival, DepositAct, Note, QuarantineAct
 from strongroom.catalogue.record import prepare
 from strongroom.dicom.header import HeaderReader
 from strongroom.dicom.model import INDEXED_TAGS
-from strongroom.errors import DataSetError, MismatchError, StrongroomError, UnsupportedClassError
+from strongroom.errors import DataSetError, ErasedError, MismatchError, StrongroomError, UnsupportedClassError
+from strongroom.ground.keyring import DataKey
 from strongroom.ground.label import Label, seal_label
-from strongroom.ground.seal import Sealer, Slot, associated_data
+from strongroom.ground.seal import KEY, Sealer, Slot, associated_data
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from strongroom.catalogue.record import Prepared
     from strongroom.dicom.header import Header
     from strongroom.dicom.model import Identity
-    from strongroom.ground.keyring import DataKey
     from strongroom.vault.pack import Lease
 
 MAX_HELD = 256 * 1024
@@ -110,6 +110,7 @@ class Deposit:
         self._sealed: list[bytearray] = []
         self._sealed_bytes = 0
         self._lease: Lease | None = None
+        self._is_erased = False
         self._writing: asyncio.Future[None] | None = None
         self._done = False
         core.committer.busy_senders += 1
@@ -244,7 +245,13 @@ class Deposit:
         time).
         """
         study = None if self._reader is None else self._reader.study_instance_uid
-        keyring = self._core.parts.keyring
+        parts = self._core.parts
+        if study in parts.erased:
+            # nothing of it will be kept: whatever reaches a pack opens for nobody
+            self._is_erased = True
+            self._begin(DataKey(parts.entropy(16), parts.entropy(KEY)), study)
+            return
+        keyring = parts.keyring
         key = keyring.find(study) if study else None
         if key is None:
             key = (
@@ -330,12 +337,15 @@ class Deposit:
 
     async def _commit(self, header: Header, prepared: Prepared) -> Receipt:
         identity = prepared.identity
-        if self._key_study != identity.study_instance_uid:
+        is_erased = identity.study_instance_uid in self._core.parts.erased
+        if self._key_study != identity.study_instance_uid and not is_erased:
             assert self._key is not None
             await asyncio.to_thread(self._core.parts.keyring.assign, self._key.key_id, identity.study_instance_uid)
         arrival = await self._seal_up(self._label(identity.study_instance_uid, identity.series_instance_uid))
         act = DepositAct(arrival, header, prepared)
         outcome = await self._submit(act)
+        if outcome == "erased":
+            raise ErasedError
         if act.instance_id:
             self._core.fragments.remember(act.instance_id, arrival, header)
         return Receipt(
@@ -348,6 +358,9 @@ class Deposit:
         )
 
     async def _quarantine(self, fault: StrongroomError) -> None:
-        """Keep the refused bytes sealed, under a key of their own study or of none."""
+        """Keep the refused bytes sealed, under a key of their own study or of none; not those of an erased study."""
+        if self._is_erased:
+            await self._drop_lease()
+            raise ErasedError
         arrival = await self._seal_up(self._label(self._key_study or "", "", quarantine=type(fault).__name__))
         await self._submit(QuarantineAct(arrival, type(fault).__name__))

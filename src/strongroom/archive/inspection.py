@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, final
 
-from strongroom.archive.blobs import open_blob, place
+from strongroom.archive.blobs import found_again, open_blob, place
 from strongroom.catalogue import instances as catalogue
 from strongroom.catalogue.lookups import has_blob
-from strongroom.errors import StrongroomError
-from strongroom.register import conflicts, deletions, lookups, quarantine
+from strongroom.errors import NotFound, StrongroomError
+from strongroom.register import conflicts, deletions, lookups, quarantine, tombstones
 from strongroom.vault import check as vault_check
 from strongroom.vault.blob import Location
 
@@ -43,6 +43,7 @@ class Inspection:
         self.findings: list[dict[str, Any]] = []
         self.checked = 0
         self.total = 0
+        self._shredded: frozenset[bytes] = frozenset()
         self.good: list[int] = []
         """Ids of the instances whose every byte was compared and found right."""
 
@@ -65,6 +66,7 @@ class Inspection:
                 self.checked += 1
                 if self.checked % STEP == 0:
                     yield self.checked
+            self._shredded = tombstones.key_ids(connection)
             known.update(bytes(one.kept.blob_id) for one in _all(conflicts.listed, connection))
             known.update(bytes(one.kept.blob_id) for one in _all(quarantine.listed, connection))
             for deleted in _all(deletions.listed, connection):
@@ -77,6 +79,8 @@ class Inspection:
         parts = self._parts
         try:
             finding = vault_check.check_record(parts.vault, place(row), row.blob_id)
+            if finding is not None and (moved := self._moved(row)) is not None:
+                row, finding = moved, vault_check.check_record(parts.vault, place(moved), row.blob_id)
             if finding is not None:
                 self._found(finding.kind.value, f"instance {row.id}, {finding.where}", finding.detail)
                 return
@@ -96,6 +100,13 @@ class Inspection:
         else:
             self._found("wrong-digest", f"instance {row.id}", "the data set is not the one that was received")
 
+    def _moved(self, row: InstanceRow) -> InstanceRow | None:
+        """Where a blob lies now whose pack was compacted since its row was read."""
+        try:
+            return found_again(self._parts, row)
+        except NotFound:
+            return None
+
     def _look_at_deleted(self, deleted: Deleted) -> None:
         """What was deleted can be taken back only while its record is there."""
         kept = deleted.kept
@@ -113,6 +124,8 @@ class Inspection:
         for pack in vault.packs():
             try:
                 for record in vault.records(pack):
+                    if record.key_id in self._shredded:
+                        continue  # erased; its pack waits to be compacted
                     if bytes(record.blob_id) not in known and not self._is_new(bytes(record.blob_id)):
                         self._found(
                             "orphan",

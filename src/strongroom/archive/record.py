@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol, final
 
-from strongroom.archive.blobs import open_blob, place
+from strongroom.archive.blobs import found_again, open_blob, place
+from strongroom.errors import NotFound
 from strongroom.ground.seal import SEGMENT, WINDOW
 
 if TYPE_CHECKING:
@@ -36,12 +37,21 @@ class Taker(Protocol):
 
 @final
 class Record:
-    """One sealed blob, prepared for reading; raises IntegrityError as `open_blob` and `Opener.open` do."""
+    """
+    One sealed blob, prepared for reading; raises IntegrityError as `open_blob` and `Opener.open` do, and NotFound when
+    it was erased.
+
+    When its pack was compacted away since the row was read, it is looked up once more.
+    """
 
     def __init__(self, parts: Parts, row: InstanceRow) -> None:
-        self._vault = parts.vault
-        self._place = place(row)
-        self._opener = open_blob(parts, row)
+        self._parts = parts
+        self._row = row
+        try:
+            self._opener = open_blob(parts, row)
+        except NotFound:
+            self._row = found_again(parts, row)
+            self._opener = open_blob(parts, self._row)
 
     def read(self, start: int, stop: int) -> memoryview:
         """Return the bytes *start* to *stop* of the data set as it was received."""
@@ -53,7 +63,15 @@ class Record:
 
     def open(self, cover: Cover) -> memoryview:
         """Return the bytes of one cover."""
-        return self._opener.open(self._vault.read(self._place, cover.sealed_start, cover.sealed_stop), cover)
+        try:
+            sealed = self._sealed(cover)
+        except NotFound:
+            self._row = found_again(self._parts, self._row)
+            sealed = self._sealed(cover)
+        return self._opener.open(sealed, cover)
+
+    def _sealed(self, cover: Cover) -> bytes:
+        return self._parts.vault.read(place(self._row), cover.sealed_start, cover.sealed_stop)
 
     def walk(self, taker: Taker, *, until: str = "") -> None:
         """

@@ -54,6 +54,8 @@ def deposited(group: Group, act: DepositAct) -> list[AuditMessage]:
         messages = []
     if outcome == "conflict":
         messages.append(_conflict(group.parts, act))
+    if act.is_news:
+        messages.append(_sent_again(group.parts, act))
     return messages
 
 
@@ -66,9 +68,19 @@ def _stored(parts: Parts, acts: Sequence[DepositAct], outcome: str) -> AuditMess
         listed((label.sop_class_uid, label.sop_instance_uid, label.digest) for label in labels),
     )
     patient = Patient(first.prepared.identity.patient_id, first.prepared.identity.issuer)
-    if outcome == "conflict":
-        return parts.reporter.deposit_failed(parts.clock(), sender, study, "conflict", patient=patient)
+    if outcome in ("conflict", "erased"):
+        return parts.reporter.deposit_failed(parts.clock(), sender, study, outcome, patient=patient)
     return parts.reporter.deposited(parts.clock(), sender, patient, study, held=outcome == "duplicate")
+
+
+def _sent_again(parts: Parts, act: DepositAct) -> AuditMessage:
+    return parts.reporter.alert(
+        parts.clock(),
+        EventType.ERASED_SENT_AGAIN,
+        f"urn:strongroom:study:{act.arrival.label.study_instance_uid}",
+        "a study that was erased is being sent again; nothing of it is kept until somebody releases its tombstone",
+        caused_by=party(act.arrival.actor),
+    )
 
 
 def _conflict(parts: Parts, act: DepositAct) -> AuditMessage:

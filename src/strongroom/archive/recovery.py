@@ -52,6 +52,11 @@ def reconcile(parts: Parts) -> list[AuditMessage]:
     return messages
 
 
+def integrity(parts: Parts, subject: str, notice: str) -> AuditMessage:
+    """What opening had to mend."""
+    return _alert(parts, EventType.INTEGRITY, subject, notice)
+
+
 def _pack(parts: Parts, pack: int, length: int, *, by_crash: bool) -> AuditMessage:
     what = f"{length} bytes of an unfinished record stay behind a crash" if by_crash else f"{length} bytes are damaged"
     return _alert(parts, EventType.INTEGRITY, f"pack:{pack}", what)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, final
 
-from strongroom.access.policy import ARCHIVE, Refusal, decide, decide_transfer, is_written_reason
+from strongroom.access.policy import ARCHIVE, Reason, Refusal, decide, decide_transfer, is_written_reason
 from strongroom.access.policy import Target as PolicyTarget
 from strongroom.access.roles import Action, ActorKind
-from strongroom.archive import recording
+from strongroom.archive import erasing, recording
 from strongroom.archive.acts import Note
 from strongroom.archive.credentials import MoveDestination, Recipient
 from strongroom.archive.deletion import RESTORED_AT_ONCE, DeleteAct, RestoreAct, read_again
@@ -22,7 +22,7 @@ from strongroom.archive.deposit import Deposit
 from strongroom.archive.disclosure import Disclosure
 from strongroom.archive.matches import Matches
 from strongroom.catalogue import instances as catalogue
-from strongroom.errors import AccessDenied, ConfigurationError, NotFound, RemoteProtocolError
+from strongroom.errors import AccessDenied, ConflictError, NotFound, RemoteProtocolError
 from strongroom.register import deletions
 
 if TYPE_CHECKING:
@@ -157,12 +157,17 @@ class Session:
         Take what *target* holds for this session out of sight, the first of two steps; return how many instances.
 
         It is kept sealed, and `restore` takes it back; *reason* stands in the trail and in the list of deletions.
-        Raises AccessDenied, NotFound when there is nothing, RemoteProtocolError when *reason* is none.
+        Raises AccessDenied, NotFound when there is nothing, ConflictError when a study is on hold, RemoteProtocolError
+        when *reason* is none.
         """
         scope = await self._scope(Action.DELETE)
         if not is_written_reason(reason) or len(reason) > MAX_DELETE_REASON:
             raise RemoteProtocolError(f"a deletion needs a reason, of {MAX_DELETE_REASON} characters at most")
-        deleted = await self._core.committer.submit(DeleteAct(self._actor, target, scope, reason))
+        try:
+            deleted = await self._core.committer.submit(DeleteAct(self._actor, target, scope, reason))
+        except ConflictError:
+            await self._record_refusal(Action.DELETE, Reason.ON_HOLD)
+            raise
         self._core.fragments.look_again()
         return int(deleted)
 
@@ -184,14 +189,17 @@ class Session:
             self._core.fragments.look_again()
         return restored
 
-    async def purge(self, target: Target) -> None:  # noqa: ARG002 -- what would be destroyed
+    async def purge(self, target: Target, reason: str) -> int:
         """
-        Refuse to destroy for good: that is done by shredding a study's key, which does not exist yet.
+        Ask for the studies that *target* names to be erased for good, the second of two steps; return the request's
+        number. A second person confirms it (`archive.erasing`).
 
-        Raises AccessDenied to whoever could not do it anyway, ConfigurationError to everybody else.
+        Raises AccessDenied, NotFound, ConfigurationError, and ConflictError when a study is on hold.
         """
-        await self.require(Action.DELETE, PolicyTarget(for_good=True))
-        raise ConfigurationError("what was deleted cannot be destroyed for good yet; it stays sealed and listed")
+        for uid in target.study_instance_uids:
+            await self.require(Action.DELETE, PolicyTarget(study_instance_uid=uid))
+        await self.require(Action.DELETE)
+        return await erasing.request(self._core, self._actor, target.study_instance_uids, reason)
 
     async def destination(self, ae_title: str) -> MoveDestination:
         """

@@ -69,6 +69,10 @@ class EventType(StrEnum):
     TORN_TRAIL = "torn-trail"
     INTEGRITY = "integrity"
     REPEATED = "repeated"
+    LEGAL_HOLD = "legal-hold"
+    ERASURE = "erasure"
+    ERASED = "erased"
+    ERASED_SENT_AGAIN = "erased-sent-again"
 
 
 @final
@@ -165,6 +169,10 @@ _TABLE: Final[Mapping[str, Code]] = MappingProxyType(
         ("torn-trail", "The end of the trail was torn by a crash"),
         ("integrity", "Stored bytes are not what was written"),
         ("repeated", "The same event, counted instead of recorded one by one"),
+        ("legal-hold", "Legal hold changed"),
+        ("erasure", "Erasing asked for or decided"),
+        ("erased", "Erased for good"),
+        ("erased-sent-again", "An erased study was sent again"),
     )
     | {"2": Code("2", "RFC-3881", "Patient Number"), "12": Code("12", "RFC-3881", "URI")}
 )

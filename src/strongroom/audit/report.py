@@ -192,6 +192,19 @@ class Reporter:
             rule=rule,
         )
 
+    def erased(self, time: datetime, actor: Party, study: str, *details: tuple[str, str]) -> AuditMessage:
+        """A study is gone for good, keys and all (A.5.3.8); *details* prove what it was, no patient is named."""
+        return AuditMessage(
+            time,
+            Event.STUDY_DELETED,
+            "D",
+            Outcome.SUCCESS,
+            (participant(actor, requestor=True),),
+            self._source,
+            (subject_object(study, IdType.STUDY, "erased for good", *details),),
+            (EventType.ERASED,),
+        )
+
     def imported(
         self, time: datetime, actor: Party, medium: str, patient: Patient, studies: Sequence[Study]
     ) -> AuditMessage:

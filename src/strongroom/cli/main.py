@@ -7,7 +7,7 @@ import sys
 import typer
 
 from strongroom import __version__
-from strongroom.cli import check, demo, device, doors, export, import_, init, serve, status, token, trail
+from strongroom.cli import check, demo, device, doors, erase, export, hold, import_, init, serve, status, token, trail
 from strongroom.cli.exits import EXIT_HELP, fail
 from strongroom.errors import StrongroomError
 
@@ -40,7 +40,9 @@ app.command("doors", epilog=EXIT_HELP, short_help="Print who can knock where, an
 app.command("import", epilog=EXIT_HELP)(import_.import_)
 app.command("check", epilog=EXIT_HELP)(check.check)
 app.add_typer(device.app, name="device")
+app.add_typer(erase.app, name="erase")
 app.add_typer(export.app, name="export")
+app.add_typer(hold.app, name="hold")
 app.add_typer(token.app, name="token")
 app.add_typer(trail.app, name="trail")
 

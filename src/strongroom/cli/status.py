@@ -19,6 +19,7 @@ def status(home: Home = None, json: AsJson = False) -> None:
     typer.echo(f"{'bytes':<22}{human_bytes(found['bytes'])}")
     typer.echo(f"{'conflicts':<22}{found['conflicts']:,}")
     typer.echo(f"{'quarantine':<22}{found['quarantine']:,}")
+    typer.echo(f"{'on legal hold':<22}{found['holds']:,}")
     typer.echo(f"{'devices':<22}{found['devices']:,}")
     oldest = found["oldest_unchecked_blob"]
     typer.echo(f"{'oldest unchecked blob':<22}{moment(oldest) if oldest else 'none'}")

@@ -54,6 +54,7 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
     errors.UnsupportedClassError: Answer(409, "The SOP class of the data set is not stored here."),
     errors.MismatchError: Answer(409, "The data set does not belong to this request."),
     errors.AccessDenied: NOT_FOUND,
+    errors.ErasedError: NOT_FOUND,
     errors.NotFound: NOT_FOUND,
     errors.OutOfResources: Answer(
         503, "The archive cannot take more just now; try again later.", {"Retry-After": "30"}

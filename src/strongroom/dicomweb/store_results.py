@@ -52,6 +52,7 @@ REASONS: Final[dict[type[errors.StrongroomError], int]] = {
     errors.MismatchError: DOES_NOT_MATCH,
     errors.UnsupportedClassError: SOP_CLASS_NOT_SUPPORTED,
     errors.AccessDenied: NOT_AUTHORIZED,
+    errors.ErasedError: NOT_AUTHORIZED,
     errors.NotFound: NOT_AUTHORIZED,
     errors.OutOfResources: OUT_OF_RESOURCES,
     errors.ConflictError: DUPLICATE_SOP_INSTANCE,

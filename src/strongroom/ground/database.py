@@ -32,6 +32,7 @@ CHECKPOINT_PAGES = (
 )
 
 LOG_BYTES = 16 << 20  # as much as stands in the log between two folds
+_OVERWRITTEN_AT_ONCE = 1 << 20
 _FRAME = 4_096 + 24  # a page in the log, with its header
 
 _DAMAGED = (apsw.NotADBError, apsw.CorruptError)
@@ -264,6 +265,16 @@ class Database:
                 writer.execute("PRAGMA synchronous = full").fetchall()
             writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
+    def truncate_log(self) -> None:
+        """
+        Fold the log into the file and cut it to nothing: what was deleted stands nowhere any more.
+
+        Raises OutOfResources while a reader holds an old state; whoever has to be sure tries again.
+        """
+        with self._writing, _translated(self):
+            if self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+                raise OutOfResources(f"the log of {self.path.name} is still being read")
+
     def damage(self) -> tuple[str, ...]:
         """Read every page and index; return SQLite's findings, nothing when all is well. Slow: for `check`."""
         try:
@@ -349,3 +360,24 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def overwrite(path: Path) -> None:
+    """Write zeros over a file that held what was erased, durably, and remove it; no harm when there is none."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as failed:
+        raise OutOfResources(f"{path.name} cannot be removed: {failed.strerror}") from failed
+    try:
+        size = os.fstat(handle).st_size
+        for start in range(0, size, _OVERWRITTEN_AT_ONCE):
+            os.pwrite(handle, bytes(min(_OVERWRITTEN_AT_ONCE, size - start)), start)
+        os.fsync(handle)
+    except OSError as failed:
+        raise OutOfResources(f"{path.name} cannot be removed: {failed.strerror}") from failed
+    finally:
+        os.close(handle)
+    path.unlink()
+    sync_directory(path.parent)

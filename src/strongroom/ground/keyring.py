@@ -11,7 +11,7 @@ import hmac
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, final
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.keywrap import (
 )
 
 from strongroom.errors import ConfigurationError, ConflictError, IntegrityError, NotFound
-from strongroom.ground.database import Database, Migration, migrate
+from strongroom.ground.database import Database, Migration, migrate, overwrite
 from strongroom.ground.keyring_copy import KeyringCopy, KeyRow
 from strongroom.ground.master import MasterKey
 from strongroom.ground.medium import Medium
@@ -177,6 +177,55 @@ class Keyring:
         key = self._opened(row)
         self._remember(key, None)
         return key
+
+    def of_study(self, study_instance_uid: str) -> tuple[bytes, ...]:
+        """Return the ids of every key that is a study's, ascending."""
+
+        def look() -> tuple[bytes, ...]:
+            with self._database.reader() as connection:
+                rows = (
+                    KeyRow(*row) for row in connection.execute(f"{_COLUMNS} WHERE study = ?", (study_instance_uid,))
+                )
+                return tuple(sorted(row.key_id for row in rows))
+
+        return self._healing(look)
+
+    def shred(self, key_ids: Collection[bytes]) -> int:
+        """
+        Destroy keys for good, in memory and in both copies; return how many there were. Nothing opens again that lies
+        under them, and no file of the keyring holds a byte of them.
+
+        1. The first copy forgets them, and that the second holds what it does (a crash from here on brings them back at
+           the next start: whoever wants them gone has it on record and asks again).
+        2. The second copy is written anew without them, the older generation is overwritten and removed.
+        3. The first copy notes the head of the second; its log is cut to nothing.
+        4. What was left of a first copy that was once damaged is overwritten and removed: it may hold them.
+
+        Raises OutOfResources; asked again it goes on.
+        """
+        gone = {bytes(one) for one in key_ids}
+        with self._writing:
+            self._forget(gone)
+            with self._database.transaction() as connection:
+                before = connection.total_changes()
+                connection.executemany("DELETE FROM keys WHERE key_id = ?", [(one,) for one in sorted(gone)])
+                shredded = connection.total_changes() - before
+                connection.execute("DELETE FROM copy")
+            self._copy.rewrite(self._rows(), shred=True)
+            with self._database.transaction() as connection:
+                self._note_head(connection)
+            self._database.truncate_log()
+            for left in sorted(self._path.parent.glob(f"{DATABASE}.damaged-*")):
+                overwrite(left)
+            self._forget(gone)  # whoever looked one up meanwhile put it back
+        return shredded
+
+    def _forget(self, gone: Collection[bytes]) -> None:
+        with self._caching:
+            for key_id in gone:
+                self._by_id.pop(key_id, None)
+            for study in [study for study, key in self._by_study.items() if key.key_id in gone]:
+                del self._by_study[study]
 
     def check(self) -> tuple[str, ...]:
         """Read both copies through and open every key; return what is wrong. Slow: for `check`."""

@@ -20,6 +20,7 @@ from strongroom.ground.seal import Randomness
 
 ROOT = "keyring"
 _BATCH = 500
+_OVERWRITTEN_AT_ONCE = 1 << 20
 
 
 @final
@@ -120,8 +121,12 @@ class KeyringCopy:
         chain.append([msgspec.msgpack.encode(row) for row in rows])
         chain.flush()
 
-    def rewrite(self, rows: Iterable[KeyRow]) -> None:
-        """Write all *rows* as a new generation, durably, then remove the older ones."""
+    def rewrite(self, rows: Iterable[KeyRow], *, shred: bool = False) -> None:
+        """
+        Write all *rows* as a new generation, durably, then remove the older ones.
+
+        With *shred* zeros are written over the older ones first: what is not among *rows* must not come back.
+        """
         older = self._names()
         number = max((int(name.rpartition(".")[2]) for name in older), default=0) + 1
         self.close()
@@ -137,8 +142,20 @@ class KeyringCopy:
         self._chain = chain
         for file in self._medium.listing(ROOT):
             if file.rpartition("-")[0] in older:
+                if shred:
+                    self._overwrite(f"{ROOT}/{file}")
                 self._medium.unlink(f"{ROOT}/{file}")
         self._medium.sync_directory(ROOT)
+
+    def _overwrite(self, name: str) -> None:
+        file = self._medium.open(name)
+        try:
+            size = file.size()
+            for start in range(0, size, _OVERWRITTEN_AT_ONCE):
+                file.pwrite((bytes(min(_OVERWRITTEN_AT_ONCE, size - start)),), start)
+            file.fdatasync()
+        finally:
+            file.close()
 
     def findings(self) -> list[str]:
         """Prove the whole copy; return what is wrong with it."""

@@ -99,6 +99,10 @@ class TombstoneFile:
             raise IntegrityError("the tombstones do not open: another master key, or they are damaged") from wrong
         return found
 
+    def renew(self, tombstones: Iterable[Tombstone]) -> None:
+        """Write *tombstones* in place of a file that is damaged."""
+        self.rewrite(self._key, tombstones)
+
     def rewrite(self, key: bytes, tombstones: Iterable[Tombstone]) -> None:
         """Write *tombstones* as a new generation under *key*, durably, and remove the older: for another master key."""
         older = self._names()

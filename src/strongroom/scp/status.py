@@ -85,6 +85,8 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
         "The identifier does not match the information model",
     ),
     errors.AccessDenied: _DENIED,
+    # The same to the sender as any other refusal; the trail says why.
+    errors.ErasedError: _DENIED,
     # A find or retrieve of what is not there, or not for this caller, is one without matches, in every respect.
     errors.NotFound: Answer(status.NO_SUCH_SOP_INSTANCE, status.SUCCESS, status.SUCCESS, ""),
     errors.OutOfResources: Answer(

@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import final
 
@@ -177,6 +177,45 @@ class Vault:
         with self._lock:
             writing = self._open.get(pack)
         return (self._file(pack), None) if writing is None else (writing.file, writing.end)
+
+    def never_again(self, numbers: Iterable[int]) -> None:
+        """Say which packs were removed: no new one is called so, whatever lies in the folder."""
+        with self._lock:
+            self._last = max(self._last, *numbers, 0)
+
+    def close_pack(self, number: int) -> bool:
+        """
+        Close an open pack for good, by the thread that appends; False while a long instance is written to it.
+
+        True when it is closed already, or not there.
+        """
+        with self._turning:
+            with self._lock:
+                pack = self._open.get(number)
+                if pack is None:
+                    return True
+                if pack is self._main:
+                    self._main = None
+                elif pack in self._resting:
+                    self._resting.remove(pack)
+                else:
+                    return False
+            self._close_for_good(pack)
+        return True
+
+    def remove(self, number: int) -> None:
+        """
+        Remove a closed pack that nothing refers to any more; no harm if it is not there.
+
+        Whoever reads from it now reads on; the room is free once the last reader lets go of it.
+        """
+        with self._lock:
+            if number in self._open:
+                raise ValueError(f"pack {number} is open")
+            self._files.pop(number, None)
+        if (number, False) in self._listing():
+            self._medium.unlink(self._name(number, is_open=False))
+            self._medium.sync_directory(self._root)
 
     @property
     def free_leases(self) -> int:
