@@ -17,7 +17,7 @@ from strongroom.archive.blobs import found_again, open_blob, place
 from strongroom.catalogue import instances as catalogue
 from strongroom.catalogue.lookups import has_blob
 from strongroom.errors import NotFound, StrongroomError
-from strongroom.register import conflicts, deletions, lookups, quarantine, tombstones
+from strongroom.register import conflicts, deletions, lookups, quarantine, retired, tombstones
 from strongroom.vault import check as vault_check
 from strongroom.vault.blob import Location
 
@@ -52,7 +52,11 @@ class Inspection:
         parts = self._parts
         # what is written while this runs is not looked at: pack ends first, then the rows
         known = set()
-        for finding in vault_check.check(parts.vault, read=False):
+        with parts.database.reader() as connection:
+            gone = retired.numbers(connection)
+        for finding in vault_check.check(parts.vault, read=False, retired=gone):
+            if finding.kind is vault_check.FindingKind.MISSING_PACK and self._was_retired(finding.pack):
+                continue
             self._found(finding.kind.value, finding.where, finding.detail)
         for problem in parts.keyring.check():
             self._found("keyring", "keyring.db", problem)
@@ -99,6 +103,11 @@ class Inspection:
             self.good.append(row.id)
         else:
             self._found("wrong-digest", f"instance {row.id}", "the data set is not the one that was received")
+
+    def _was_retired(self, pack: int) -> bool:
+        """Whether a pack went on purpose while this runs."""
+        with self._parts.database.reader() as connection:
+            return pack in retired.numbers(connection)
 
     def _moved(self, row: InstanceRow) -> InstanceRow | None:
         """Where a blob lies now whose pack was compacted since its row was read."""

@@ -7,7 +7,22 @@ import sys
 import typer
 
 from strongroom import __version__
-from strongroom.cli import check, demo, device, doors, erase, export, hold, import_, init, serve, status, token, trail
+from strongroom.cli import (
+    check,
+    demo,
+    device,
+    doors,
+    erase,
+    export,
+    hold,
+    import_,
+    init,
+    jobs,
+    serve,
+    status,
+    token,
+    trail,
+)
 from strongroom.cli.exits import EXIT_HELP, fail
 from strongroom.errors import StrongroomError
 
@@ -43,6 +58,7 @@ app.add_typer(device.app, name="device")
 app.add_typer(erase.app, name="erase")
 app.add_typer(export.app, name="export")
 app.add_typer(hold.app, name="hold")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(token.app, name="token")
 app.add_typer(trail.app, name="trail")
 

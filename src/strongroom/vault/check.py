@@ -53,15 +53,16 @@ class Finding:
         return f"pack {self.pack} at {self.offset}"
 
 
-def check(vault: Vault, *, read: bool = False) -> Iterator[Finding]:
+def check(vault: Vault, *, read: bool = False, retired: frozenset[int] = frozenset()) -> Iterator[Finding]:
     """
     Look at every pack and yield what is wrong (see the list above), while others may append.
 
-    Without *read*, a few hundred bytes of every record are read; with it, everything.
+    Without *read*, a few hundred bytes of every record are read; with it, everything. Packs in *retired* were emptied
+    and removed on purpose.
     """
     awaited = 1
     for number in vault.packs():
-        for missing in range(awaited, number):
+        for missing in set(range(awaited, number)) - retired:
             yield Finding(FindingKind.MISSING_PACK, missing, 0, f"there is no pack {missing}")
         awaited = number + 1
         try:
