@@ -1,4 +1,4 @@
-"""Deleting in two steps: gone from every answer, kept sealed and listed, taken back whole; purge is not there yet."""
+"""Deleting in two steps: gone from every answer, kept sealed and listed, taken back whole."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from strongroom.access.roles import ActorKind
 from strongroom.archive import Outcome, Session, Target
 from strongroom.audit.codes import Event, EventType
 from strongroom.dicom.model import Level
-from strongroom.errors import AccessDenied, ConfigurationError, NotFound, RemoteProtocolError
+from strongroom.errors import AccessDenied, NotFound, RemoteProtocolError
 
 WHY = "sent to the wrong patient"
 
@@ -239,19 +239,16 @@ async def test_a_deletion_needs_a_reason(tmp_path: Path, reason: str) -> None:
 
 
 @aio
-async def test_nothing_is_destroyed_for_good(tmp_path: Path) -> None:
-    """One person alone is refused; where the policy would agree, the archive says that it cannot yet."""
+async def test_one_alone_destroys_nothing_for_good(tmp_path: Path) -> None:
+    """A purge only asks; whoever may not delete may not even ask, and what was deleted can still be taken back."""
     async with opened(tmp_path / "home") as world:
         session = await world.device()
         data, _ = await deposited(session)
         person = custodian(world)
         await person.delete(EVERYTHING, WHY)
         with pytest.raises(AccessDenied):
-            await person.purge(EVERYTHING)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("strongroom.access.policy._not_now", lambda *_: None)
-            with pytest.raises(ConfigurationError):
-                await person.purge(EVERYTHING)
+            await session.purge(EVERYTHING, WHY)
+        assert 1 == await person.purge(EVERYTHING, WHY)
         await person.restore(EVERYTHING)
 
         assert {uid(1): data} == await returned(session, EVERYTHING)

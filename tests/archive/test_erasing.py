@@ -31,11 +31,20 @@ from strongroom.access.policy import Actor
 from strongroom.access.roles import ActorKind
 from strongroom.app.founding import MASTER_KEY_FILE
 from strongroom.archive import Outcome, Session, Target, erasing
-from strongroom.archive.erasing import Erasing, Erasures
+from strongroom.archive.erase_keeping import Erasing
+from strongroom.archive.erasing import Erasures
 from strongroom.archive.holding import Holding
 from strongroom.audit.codes import Event, EventType
 from strongroom.dicom.model import Level
-from strongroom.errors import AccessDenied, ConfigurationError, ConflictError, ErasedError, IntegrityError, NotFound
+from strongroom.errors import (
+    AccessDenied,
+    ConfigurationError,
+    ConflictError,
+    DataSetError,
+    ErasedError,
+    IntegrityError,
+    NotFound,
+)
 from strongroom.ground.master import MasterKey
 from strongroom.ground.tombstone_file import Tombstone
 from strongroom.register import erasures, tombstones
@@ -77,7 +86,7 @@ async def filled(world: World) -> Session:
         await deposited(session, number, PatientName=NAME)
     await deposit(session, data_set(4, pixels=LONG_PIXELS, PatientName=NAME), number=4)
     await deposit(session, data_set(1, pixels=b"\x07\x08" * 512, PatientName=NAME), number=1)  # a conflict
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(DataSetError):
         await deposit(session, data_set(5, PatientName=NAME)[:-100], number=5)  # quarantine
     for number in (21, 22):
         await deposited(session, number, study=OTHER, PatientID="P2", PatientName="Stays^Here")

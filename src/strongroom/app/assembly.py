@@ -29,7 +29,8 @@ from strongroom.archive.compaction import finish_retiring
 from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
-from strongroom.archive.erasing import Erasing, bring_together
+from strongroom.archive.erase_keeping import Erasing
+from strongroom.archive.erasing import bring_together
 from strongroom.archive.fragments import Fragments
 from strongroom.archive.holding import Holding
 from strongroom.archive.job_keeping import JobKeeper

@@ -30,6 +30,7 @@ from strongroom.app.home import open_home
 from strongroom.app.journal import log, unexpected
 from strongroom.app.operations import operate
 from strongroom.app.selflook import SelfLook
+from strongroom.archive import erasing
 from strongroom.archive.acts import Note
 from strongroom.audit.codes import EventType
 from strongroom.errors import ConfigurationError
@@ -146,6 +147,7 @@ class Server:
         await self.pool.start()
         archive.gate.refusals.start()
         archive.core.fragments.start()
+        erasing.bind(archive.core)
         await archive.core.jobs.start()
         background = [loop.create_task(self._prepare())]
         try:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -44,6 +45,16 @@ MAX_ROUNDS: Final = 4
 """Times a pack is gone through: more than one only when rows were moved back meanwhile."""
 WORTH_PERCENT: Final = 30
 """Share of a closed pack that is dead before it is compacted for the room alone."""
+
+
+UPKEEP_LOOK_SECONDS: Final = 1.0
+"""How often it is looked whether a backup or a repair is over."""
+MAX_FOR_ROOM: Final = 16
+"""Packs compacted for the room alone in one go: 4 GiB."""
+ROOM_SECONDS: Final = 604_800.0
+"""How often packs are looked through for dead bytes."""
+
+Report = Callable[[int, int], Awaitable[None]]
 
 
 @final
@@ -152,8 +163,10 @@ class RetireAct:
 class Compaction:
     """Takes packs out of the vault, slowly, while the archive goes on."""
 
-    def __init__(self, core: Core, *, bytes_a_second: float = BYTES_A_SECOND) -> None:
+    def __init__(self, core: Core, *, report: Report | None = None, bytes_a_second: float = BYTES_A_SECOND) -> None:
+        """*report* is told records carried and records of the pack, now and then; what it raises ends the work."""
         self._core = core
+        self._report = report
         self._bytes_a_second = bytes_a_second
 
     async def due(self) -> int:
@@ -166,10 +179,17 @@ class Compaction:
 
     async def worthwhile(self) -> int:
         """Compact closed packs of which a good part is dead; return how many there were."""
-        found = await asyncio.to_thread(self._worthwhile)
-        for number in found:
+        found = 0
+        still_open = set(self._core.parts.vault.open_packs())
+        for number in self._core.parts.vault.packs():
+            if found == MAX_FOR_ROOM:
+                break
+            await self._tell(0, 1)
+            if number in still_open or not await asyncio.to_thread(self._is_worthwhile, number):
+                continue
             await self.compact(number, "dead")
-        return len(found)
+            found += 1
+        return found
 
     async def compact(self, number: int, reason: str) -> None:
         """
@@ -178,6 +198,9 @@ class Compaction:
         Raises OutOfResources while a long instance is written to it or the disk takes no more, IntegrityError when
         something in it that is still wanted is damaged.
         """
+        while self._core.upkeep.locked():
+            await self._tell(0, 1)
+            await asyncio.sleep(UPKEEP_LOOK_SECONDS)
         async with self._core.upkeep:
             if number not in self._core.parts.vault.packs():
                 await self._core.committer.submit(RetireAct(self._core, number, (), reason))
@@ -192,10 +215,15 @@ class Compaction:
                     return
             raise OutOfResources(f"rows went on naming pack {number}")
 
+    async def _tell(self, done: int, total: int) -> None:
+        if self._report is not None:
+            await self._report(done, total)
+
     async def _carry(self, wanted: Sequence[Wanted]) -> None:
         batch: list[Wanted] = []
         length = 0
-        for one in wanted:
+        for done, one in enumerate(wanted):
+            await self._tell(done, len(wanted))
             if one.record.location.length > compact.MAX_CARRIED:
                 await self._carry_long(one)
                 continue
@@ -220,6 +248,7 @@ class Compaction:
         try:
             async with contextlib.aclosing(from_thread(compact.relayed(core.parts.vault, one.record, lease))) as steps:
                 async for written in steps:
+                    await self._tell(0, 1)
                     await asyncio.sleep(written / self._bytes_a_second)
             carried = await core.committer.submit(CarryAct((one,), (), lease))
         finally:
@@ -255,18 +284,13 @@ class Compaction:
                 raise IntegrityError(f"pack {number} is damaged where it is still wanted; `strongroom repair` first")
         return wanted
 
-    def _worthwhile(self) -> list[int]:
-        vault = self._core.parts.vault
-        found = []
-        still_open = set(vault.open_packs())
-        for number in vault.packs():
-            if number in still_open:
-                continue
-            size = vault.file(number)[0].size()
-            live = sum(one.record.location.length for one in self._wanted(number))
-            if size and (size - live) * 100 >= size * WORTH_PERCENT:
-                found.append(number)
-        return found
+    def _is_worthwhile(self, number: int) -> bool:
+        try:
+            size = self._core.parts.vault.file(number)[0].size()
+            live = sum(one.record.location.length + len(one.record.trailer) for one in self._wanted(number))
+        except (IntegrityError, NotFound):
+            return False  # damaged: `check` names it
+        return (size - live) * 100 >= size * WORTH_PERCENT
 
 
 def sop_instance_uid_of(parts: Parts, record: StoredRecord) -> str:

@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
-from strongroom.access.policy import Actor, Refusal, Requested, decide_erasure
-from strongroom.access.policy import Target as PolicyTarget
-from strongroom.access.roles import Action, ActorKind
+from strongroom.access.policy import Actor
 from strongroom.archive import places, recording
 from strongroom.archive.acts import Change, Note
-from strongroom.archive.compaction import Compaction
-from strongroom.archive.holding import checked_reason, checked_studies, must_be_here, when
+from strongroom.archive.compaction import ROOM_SECONDS, UPKEEP_LOOK_SECONDS, Compaction
+from strongroom.archive.holding import checked_studies, must_be_here
 from strongroom.audit.codes import EventType
 from strongroom.audit.parties import Party
 from strongroom.catalogue import instances as catalogue
@@ -31,25 +29,28 @@ from strongroom.catalogue.query import Target
 from strongroom.catalogue.removal import take_out
 from strongroom.catalogue.scope import EVERYTHING
 from strongroom.dicom.model import Level
-from strongroom.errors import AccessDenied, ConflictError, IntegrityError, NotFound, OutOfResources
+from strongroom.errors import ConflictError, IntegrityError, OutOfResources
 from strongroom.ground.database import overwrite
-from strongroom.register import erasures, holds, retired, tombstones
+from strongroom.register import erasures, holds, jobs, retired, tombstones
 from strongroom.register.tombstones import Tombstone
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     import apsw
 
     from strongroom.archive.committer import Group
+    from strongroom.archive.compaction import Report
     from strongroom.archive.core import Core, Parts
-    from strongroom.archive.session import Session
+    from strongroom.archive.jobs import Task
     from strongroom.audit.message import AuditMessage
     from strongroom.register.erasures import Erasure
 
 LOG_TRIES: Final = 50
 """Times the database's log is tried to be cut, LOG_SECONDS apart, while somebody reads an old state."""
 LOG_SECONDS: Final = 0.2
+RESUME_SECONDS: Final = 60.0
+"""Whoever confirms carries it out at once; a job that is due so much later goes on with what was cut short."""
 _PROOF: Final = b"strongroom erasure 1\0"
 _STEPS: Final = 4
 
@@ -120,7 +121,7 @@ class RemoveAct:
         who = _party(found.decided_by or found.actor)
         if holds.active(connection, found.study_instance_uids, at=now.timestamp()):
             erasures.set_state(connection, found.id, "cancelled", at=now.timestamp())
-            self._messages = [_decided(parts, who, found, "cancelled: a study was put on legal hold meanwhile")]
+            self._messages = [decided(parts, who, found, "cancelled: a study was put on legal hold meanwhile")]
             return
         graves = [_tombstone(parts, connection, uid, now.timestamp()) for uid in found.study_instance_uids]
         parts.tombstones.append(graves)
@@ -147,7 +148,9 @@ def remove(parts: Parts, connection: apsw.Connection, grave: Tombstone) -> None:
         take_out(connection, rows)
     places.remove_kept(connection, uid, grave.key_ids)
     parts.recorder.forget()
-    retired.put_due(connection, packs, at=parts.clock().timestamp())
+    at = parts.clock().timestamp()
+    retired.put_due(connection, packs, at=at)
+    jobs.enqueue(connection, "compaction", {}, at=at, not_before=at + RESUME_SECONDS, key="due")
     tombstones.put(connection, grave)
 
 
@@ -201,166 +204,12 @@ def bring_together(parts: Parts) -> list[str]:
 
 
 @final
-class Erasing:
-    """The keepers' tools for erasing, behind a session."""
-
-    def __init__(self, core: Core, session: Session) -> None:
-        self._core = core
-        self._session = session
-
-    async def request(self, studies: Sequence[str], *, reason: str) -> dict[str, Any]:
-        """Ask for studies to be erased; raises as `request`."""
-        await self._session.require(Action.CUSTODY)
-        number = await request(self._core, self._session.actor, studies, reason)
-        return self._shown(await self._find(number))
-
-    async def cancel(self, number: int) -> dict[str, Any]:
-        """Take a request back; raises NotFound, and ConflictError once it was confirmed."""
-        await self._session.require(Action.CUSTODY)
-        found = await self._find(number)
-        parts = self._core.parts
-        who = recording.party(self._session.actor)
-
-        def change(connection: apsw.Connection) -> None:
-            now = erasures.find(connection, number)
-            if now is None or now.state != "requested":
-                raise ConflictError(
-                    f"request {number} is {now.state if now else 'gone'}; only one that waits is taken back"
-                )
-            at = parts.clock().timestamp()
-            erasures.set_state(connection, number, "cancelled", at=at, decided_by=f"{who.kind}:{who.name}")
-
-        await self._core.committer.submit(Change(change, (_decided(parts, who, found, "cancelled"),)))
-        return self._shown(await self._find(number))
-
-    async def confirm(self, number: int) -> AsyncGenerator[dict[str, Any]]:
-        """
-        Confirm a request and carry it out; yields progress and the result. Asked again it goes on.
-
-        Raises AccessDenied without a second person, ConflictError for what is on hold or cancelled, NotFound.
-        """
-        await self._session.require(Action.CUSTODY)
-        found = await self._find(number)
-        if found.state == "cancelled":
-            raise ConflictError(f"request {number} was cancelled; ask again with `strongroom erase request`")
-        if found.state == "requested":
-            await self._confirm(found)
-        work = asyncio.ensure_future(Erasures(self._core).carry_out(number))
-        seen = ""
-        while not work.done():
-            await asyncio.wait({work}, timeout=0.2)
-            state = (await self._find(number)).state
-            if state != seen:
-                seen = state
-                yield {"progress": {"done": _STATES.index(state), "total": _STEPS, "state": state}}
-        await work
-        ended = await self._find(number)
-        if ended.state == "cancelled":
-            raise ConflictError("a study was put on legal hold meanwhile; the request is cancelled")
-        yield {"result": self._shown(ended)}
-
-    async def _confirm(self, found: Erasure) -> None:
-        parts = self._core.parts
-        actor = self._session.actor
-        now = parts.clock()
-        kind, _, name = found.actor.partition(":")
-        asked = Requested(ActorKind(kind), name, found.at)
-        with parts.database.reader() as connection:
-            held = holds.active(connection, found.study_instance_uids, at=now.timestamp())
-        decision = decide_erasure(actor, asked, now.timestamp(), PolicyTarget(on_hold=bool(held)))
-        if isinstance(decision, Refusal):
-            message = recording.refusal(parts, actor, "erase", decision.reason.value)
-            await self._core.committer.submit(Note((message,)))
-            if held:
-                raise ConflictError("a study of this request is on legal hold; `strongroom hold list` shows it")
-            raise AccessDenied(decision.reason.value)
-        who = recording.party(actor)
-
-        def change(connection: apsw.Connection) -> None:
-            now_there = erasures.find(connection, found.id)
-            if now_there is None or now_there.state != "requested":
-                raise ConflictError(f"request {found.id} was decided meanwhile")
-            at = now.timestamp()
-            erasures.set_state(connection, found.id, "confirmed", at=at, decided_by=f"{who.kind}:{who.name}")
-
-        await self._core.committer.submit(Change(change, (_decided(parts, who, found, "confirmed"),)))
-
-    async def release(self, study: str, *, reason: str) -> dict[str, Any]:
-        """Let an erased study be sent again, as a new one; raises NotFound."""
-        await self._session.require(Action.CUSTODY)
-        checked_reason(reason)
-        parts = self._core.parts
-        now = parts.clock()
-
-        def change(connection: apsw.Connection) -> int:
-            released = tombstones.release(connection, study, at=now.timestamp())
-            if not released:
-                raise NotFound("no tombstone in force stands for that study; `strongroom erase list` shows them")
-            parts.tombstones.append(released)
-            parts.erased.discard(study)
-            return len(released)
-
-        message = parts.reporter.changed(
-            now,
-            recording.party(self._session.actor),
-            EventType.ERASURE,
-            f"urn:strongroom:study:{study}",
-            "an erased study may be sent again, as a new one",
-            ("Erase reason", reason),
-        )
-        return {"study": study, "tombstones": await self._core.committer.submit(Change(change, (message,)))}
-
-    async def listed(self) -> dict[str, Any]:
-        """Requests and tombstones."""
-        await self._session.require(Action.REVIEW)
-
-        def read() -> dict[str, Any]:
-            with self._core.parts.database.reader() as connection:
-                graves = [
-                    {
-                        "study": one.study_instance_uid,
-                        "instances": one.instances,
-                        "when": when(one.at),
-                        "keys": len(one.key_ids),
-                        "proof": one.proof.hex(),
-                        "released": when(one.released_at),
-                    }
-                    for one in tombstones.every(connection)
-                ]
-                return {"requests": [self._shown(one) for one in erasures.every(connection)], "tombstones": graves}
-
-        return await asyncio.to_thread(read)
-
-    async def _find(self, number: int) -> Erasure:
-        with self._core.parts.database.reader() as connection:
-            found = erasures.find(connection, number)
-        if found is None:
-            raise NotFound(f"no request {number}; `strongroom erase list` shows them")
-        return found
-
-    def _shown(self, one: Erasure) -> dict[str, Any]:
-        return {
-            "id": one.id,
-            "state": one.state,
-            "studies": list(one.study_instance_uids),
-            "when": when(one.at),
-            "who": one.actor,
-            "reason": one.reason,
-            "decided": when(one.decided_at),
-            "decided_by": one.decided_by,
-            "ended": when(one.ended_at),
-        }
-
-
-_STATES: Final = ("requested", "confirmed", "removed", "shredded", "done", "cancelled")
-
-
-@final
 class Erasures:
     """Carries out what was confirmed."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, report: Report | None = None) -> None:
         self._core = core
+        self._report = report
 
     async def resume(self) -> int:
         """Go on with whatever was cut short; return how many requests that were."""
@@ -368,12 +217,15 @@ class Erasures:
             numbers = erasures.unfinished(connection)
         for number in numbers:
             await self.carry_out(number)
-        await Compaction(self._core).due()
+        await Compaction(self._core, report=self._report).due()
         return len(numbers)
 
     async def carry_out(self, number: int) -> None:
         """Do every step that is not done yet; harmless when all are. Raises what a step raises, and can go on then."""
         core, parts = self._core, self._core.parts
+        while self._report is not None and core.erasing.locked():
+            await self._report(0, _STEPS)
+            await asyncio.sleep(UPKEEP_LOOK_SECONDS)
         async with core.erasing:
             try:
                 removed = await core.committer.submit(RemoveAct(number))
@@ -394,7 +246,7 @@ class Erasures:
             await asyncio.to_thread(parts.keyring.shred, {one for grave in graves for one in grave.key_ids})
             await self._reached(number, "shredded", ())
             await self._cut_log()
-            await Compaction(core).due()
+            await Compaction(core, report=self._report).due()
             await self._cut_log()
             await self._reached(number, "done", [_gone(parts, _party(found.decided_by or ""), one) for one in graves])
 
@@ -416,6 +268,22 @@ class Erasures:
                 await asyncio.sleep(LOG_SECONDS)
             else:
                 return
+
+
+def bind(core: Core) -> None:
+    """Let jobs go on with erasing and compaction; before they start."""
+
+    async def erase(task: Task) -> None:
+        await Erasures(core, task.progress).carry_out(int(task.payload["erasure"]))
+
+    async def compact(task: Task) -> None:
+        compaction = Compaction(core, report=task.progress)
+        await compaction.due()
+        await compaction.worthwhile()
+
+    core.jobs.handle("erase", erase)
+    core.jobs.handle("compaction", compact)
+    core.jobs.every("compaction", ROOM_SECONDS)
 
 
 def _rows(connection: apsw.Connection, uid: str) -> list[catalogue.InstanceRow]:
@@ -445,7 +313,8 @@ def _party(text: str) -> Party:
     return Party(kind or "system", name or "erasing")
 
 
-def _decided(parts: Parts, who: Party, found: Erasure, what: str) -> AuditMessage:
+def decided(parts: Parts, who: Party, found: Erasure, what: str) -> AuditMessage:
+    """Somebody decided about a request."""
     return parts.reporter.changed(
         parts.clock(), who, EventType.ERASURE, f"urn:strongroom:erasure:{found.id}", f"a request to erase was {what}"
     )
