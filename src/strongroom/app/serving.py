@@ -147,6 +147,8 @@ class Server:
         archive.gate.refusals.start()
         archive.core.fragments.start()
         await archive.core.jobs.start()
+        if archive.second is not None:
+            await archive.second.wake()  # what was closed while nobody looked
         background = [loop.create_task(self._prepare())]
         try:
             await control.start()

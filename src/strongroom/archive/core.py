@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
     from strongroom.archive.jobs import Jobs
+    from strongroom.archive.second import SecondPacks
     from strongroom.audit.report import Reporter
     from strongroom.audit.trail import Trail
     from strongroom.catalogue.record import Recorder
@@ -51,6 +52,8 @@ class Parts:
     clock: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     header_limits: Limits
+    second: SecondPacks | None = None
+    """Where damaged packs can be healed from."""
 
 
 @final

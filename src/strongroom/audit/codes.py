@@ -70,6 +70,10 @@ class EventType(StrEnum):
     INTEGRITY = "integrity"
     JOB_FAILED = "job-failed"
     REPEATED = "repeated"
+    BACKUP = "backup"
+    RESTORED = "restored"
+    KEY_ROTATED = "key-rotated"
+    SECOND_VAULT = "second-vault"
 
 
 @final
@@ -167,6 +171,10 @@ _TABLE: Final[Mapping[str, Code]] = MappingProxyType(
         ("integrity", "Stored bytes are not what was written"),
         ("job-failed", "Work in the background was given up"),
         ("repeated", "The same event, counted instead of recorded one by one"),
+        ("backup", "A copy of the archive was made or looked at"),
+        ("restored", "The archive was restored from a backup"),
+        ("key-rotated", "The master key was replaced"),
+        ("second-vault", "The second vault is behind or cannot be written"),
     )
     | {"2": Code("2", "RFC-3881", "Patient Number"), "12": Code("12", "RFC-3881", "URI")}
 )
