@@ -64,3 +64,20 @@ def test_the_example_of_a_frame_index_is_one(tmp_path: Path) -> None:
 
     assert index.range_of(1) == [(1016, 1116), (1124, 1224)]
     assert index.range_of(2) == [(1232, 1282)]
+
+
+def test_the_example_of_a_manifest_is_one(tmp_path: Path) -> None:
+    """The code opens the manifest that the page makes by hand."""
+    from strongroom.archive import manifest
+    from strongroom.ground.disk import DiskMedium
+
+    (code,) = blocks(DOCS / "formats" / "backup.md", "python")
+    space: dict[str, bytes] = {}
+    exec(compile(code, "backup.md", "exec"), space)
+    (tmp_path / "manifest").write_bytes(space["manifest"])
+    master = MasterKey(space["master"])
+    key = manifest.ManifestKey(master.derive(manifest.PURPOSE), master.fingerprint)
+
+    found = manifest.read(DiskMedium(tmp_path), key)
+
+    assert (found.number, found.packs[0].length, found.packs[0].closed) == (1, 512, False)

@@ -151,6 +151,11 @@ class Authority:
             raise IntegrityError("keys/ca.key and keys/ca.crt do not belong together")
         return cls(certificate, key, clock, entropy)
 
+    def write_key(self, path: Path, secret: bytes) -> None:
+        """Write the CA's key to the new file *path*, sealed under another *secret*: for another master key."""
+        encryption = serialization.BestAvailableEncryption(_password(secret))
+        _write_new(path, self._key.private_bytes(_PEM, _PKCS8, encryption))
+
     @property
     def certificate(self) -> bytes:
         """The CA certificate, PEM: what every device and viewer has to trust."""

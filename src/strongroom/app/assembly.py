@@ -11,19 +11,20 @@ import asyncio
 import contextlib
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, final
 
 from strongroom.access import identity
 from strongroom.access.authority import CERTIFICATE_FILE, Authority
-from strongroom.app import background
+from strongroom.app import background, generation, returned
 from strongroom.app import config as configuration
 from strongroom.app.founding import AUTHORITY_PURPOSE, MASTER_KEY_FILE
-from strongroom.app.home import Home
+from strongroom.app.home import Home, small_files
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
+from strongroom.archive.backups import Backups, refuse_nested
 from strongroom.archive.committer import Committer
 from strongroom.archive.compaction import finish_retiring
 from strongroom.archive.core import MAX_LEASES, Core, Parts
@@ -35,13 +36,18 @@ from strongroom.archive.fragments import Fragments
 from strongroom.archive.holding import Holding
 from strongroom.archive.job_keeping import JobKeeper
 from strongroom.archive.jobs import Jobs
+from strongroom.archive.manifest import PURPOSE as MANIFEST_PURPOSE
+from strongroom.archive.manifest import ManifestKey
 from strongroom.archive.recovery import integrity, reconcile
+from strongroom.archive.rotation import Rotation
+from strongroom.archive.second import SecondPacks, SecondVault
 from strongroom.archive.tokens import Tokens
 from strongroom.audit.report import Reporter
 from strongroom.audit.trail import MAIN, Trail
 from strongroom.catalogue.record import Recorder
 from strongroom.dicom.limits import Limits
 from strongroom.errors import ConflictError, HomeInUseError
+from strongroom.ground import lasting
 from strongroom.ground.chain import Head
 from strongroom.ground.database import Database
 from strongroom.ground.disk import DiskMedium
@@ -65,7 +71,13 @@ class Archive:
     """A running archive without doors; `serving` adds those."""
 
     def __init__(
-        self, home: Home, config: configuration.Config, core: Core, directory: Directory, authority: Authority
+        self,
+        home: Home,
+        config: configuration.Config,
+        core: Core,
+        directory: Directory,
+        authority: Authority,
+        manifest_key: ManifestKey,
     ) -> None:
         self.home = home
         self.config = config
@@ -73,6 +85,8 @@ class Archive:
         self.directory = directory
         self.authority = authority
         self.gate = Gate(core, directory, identity_doors(config))
+        self.manifest_key = manifest_key
+        self.second: SecondVault | None = None
         self.serving = False
         self.door_table: Callable[[], list[dict[str, Any]]] = lambda: closed_doors(config)
         self.disconnect: Callable[[str], int] = lambda _device: 0
@@ -94,6 +108,14 @@ class Archive:
     def erasing(self, session: Session) -> Erasing:
         """The keepers' tools for erasing, for *session*."""
         return Erasing(self.core, session)
+
+    def backups(self, session: Session) -> Backups:
+        """The keepers' tools for backups, for *session*."""
+        return Backups(self.core, session, self.home.root, self.manifest_key, lambda: small_files(self.home))
+
+    def rotation(self, session: Session) -> Rotation:
+        """What asks and records before and after a rotation of the master key, for *session*."""
+        return Rotation(self.core, session)
 
     def job_keeper(self, session: Session) -> JobKeeper:
         """The keepers' tools for jobs, for *session*."""
@@ -164,23 +186,45 @@ def load_master(home: Home, passphrase: bytes | None) -> MasterKey:
     )
 
 
-@contextlib.asynccontextmanager
-async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncIterator[Archive]:
-    """Own *home* and open what is in it; raises HomeInUseError while another process owns it."""
+@contextlib.contextmanager
+def own(home: Home) -> Iterator[DiskMedium]:
+    """
+    Own *home*: what a rotation left undone is done or thrown away first.
+
+    Raises HomeInUseError while another process owns it.
+    """
     medium = DiskMedium(home.root)
     try:
         lock = medium.lock(_LOCK)
     except ConflictError as error:
+        medium.close()
         raise HomeInUseError("another Strongroom process owns this home; stop it first, or wait for it") from error
+    try:
+        generation.settle(home.root)
+        yield medium
+    finally:
+        lock.release()
+
+
+@contextlib.asynccontextmanager
+async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncIterator[Archive]:
+    """Own *home* and open what is in it; raises HomeInUseError while another process owns it."""
+    with own(home) as medium:
+        async with open_owned(home, medium, load_master(home, passphrase)) as archive:
+            yield archive
+
+
+@contextlib.asynccontextmanager
+async def open_owned(home: Home, medium: DiskMedium, master: MasterKey) -> AsyncIterator[Archive]:
+    """Open what is in a home that the caller owns."""
     with contextlib.ExitStack() as stack:
-        stack.callback(lock.release)
         config = home.config()
-        master = load_master(home, passphrase)
         parts = _open_parts(home, config, master, medium, stack)
         authority = Authority.load(
             home.keys, master.derive(AUTHORITY_PURPOSE), clock=parts.clock, entropy=parts.entropy
         )
-        owed = [*(integrity(parts, "tombstones", one) for one in bring_together(parts)), *reconcile(parts)]
+        mended = [integrity(parts, "tombstones", one) for one in bring_together(parts)]
+        owed = [*mended, *reconcile(parts, restored=returned.read(home.root))]
         core = Core(parts, Committer(parts, asyncio.get_running_loop()))
         core.fragments = Fragments(core)
         core.jobs = Jobs(core)
@@ -188,7 +232,10 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
         try:
             if owed:
                 await core.committer.submit(Note(owed))
-            archive = Archive(home, config, core, Directory(parts), authority)
+            returned.forget(home.root)
+            key = ManifestKey(master.derive(MANIFEST_PURPOSE), master.fingerprint)
+            archive = Archive(home, config, core, Directory(parts), authority, key)
+            archive.second = _second_vault(core, home, config)
             background.register(archive)
             yield archive
         finally:
@@ -208,7 +255,7 @@ def _open_parts(
     database.migrate("register", "strongroom.register.migrations")
     vault = Vault(medium, "vault", pack_bytes=config.limits.pack_mebibytes << 20, leases=MAX_LEASES)
     stack.callback(vault.close)
-    trail_key = master.derive("trail 1")
+    trail_key = lasting.load(home.keys, master).derive(lasting.TRAIL)
     trail = Trail.open(medium, "trail", trail_key, expected=_flushed_head(database))
     stack.callback(trail.close)
     parts = Parts(
@@ -229,6 +276,15 @@ def _open_parts(
     )
     finish_retiring(parts)
     return parts
+
+
+def _second_vault(core: Core, home: Home, config: configuration.Config) -> SecondVault | None:
+    if not config.vault.second:
+        return None
+    root = Path(config.vault.second)
+    refuse_nested(home.root, root)
+    core.parts.second = SecondPacks(root)
+    return SecondVault(core, home.root, root, config.vault.second_mebibytes_per_second)
 
 
 def _flushed_head(database: Database) -> Head | None:

@@ -15,3 +15,5 @@ if TYPE_CHECKING:
 
 def register(archive: Archive) -> None:
     """Name the handler of each kind of job; called once, before anything runs."""
+    if archive.second is not None:
+        archive.second.register()

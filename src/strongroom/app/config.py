@@ -61,6 +61,15 @@ class Legacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     expires: date
 
 
+class Vault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Where the packs are kept once more."""
+
+    second: str = ""
+    """A folder on another disk; empty for none."""
+    second_mebibytes_per_second: int = 0
+    """How fast it is written; 0 is as fast as it goes."""
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """What one caller may ask of the machine; reasons in docs/limits.md."""
 
@@ -78,9 +87,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     web: Web = Web()
     legacy: Legacy | None = None
     limits: Limits = Limits()
+    vault: Vault = Vault()
 
 
-_SECTIONS: dict[str, type[msgspec.Struct]] = {"dicom": Dicom, "web": Web, "legacy": Legacy, "limits": Limits}
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "dicom": Dicom,
+    "web": Web,
+    "legacy": Legacy,
+    "limits": Limits,
+    "vault": Vault,
+}
 
 
 def load(path: Path) -> Config:
@@ -137,6 +153,10 @@ def _check(config: Config, name: str) -> None:
             )
         for network in config.legacy.networks:
             check_network(network, f"{name}: legacy.networks")
+    if config.vault.second and not Path(config.vault.second).is_absolute():
+        raise ConfigurationError(f"{name}: vault.second must be the whole path of a folder, for example /srv/second")
+    if config.vault.second_mebibytes_per_second < 0:
+        raise ConfigurationError(f"{name}: vault.second-mebibytes-per-second must be at least 0")
     for field in msgspec.structs.fields(Limits):
         if getattr(config.limits, field.name) < 1:
             raise ConfigurationError(f"{name}: limits.{field.encode_name} must be at least 1")
@@ -234,6 +254,10 @@ associations-per-device = 64
 idle-seconds = 600           # an association without traffic is aborted after this
 pack-mebibytes = 256         # size of one pack file
 data-set-gibibytes = 16      # largest data set taken
+
+[vault]
+second = ""                  # a folder on another disk that gets every closed pack once more, "/srv/second"
+second-mebibytes-per-second = 0  # how fast it is written; 0 is as fast as it goes
 
 # [legacy]                   # only for devices that cannot do TLS: plain text, store and echo only
 # listen = "127.0.0.1:11112"

@@ -20,6 +20,10 @@ HOME_FORMAT = 1
 """Raised when the layout of the folder changes; newer homes are refused, older ones migrated after a copy."""
 
 
+KEPT_KEYS = ("ca.crt", "ca.key", "lasting.keys")
+"""Of the folder keys/: what is public or sealed under the master key."""
+
+
 def default_path() -> Path:
     """STRONGROOM_HOME, else the platform's data folder."""
     given = os.environ.get("STRONGROOM_HOME")
@@ -97,6 +101,15 @@ def open_home(path: Path) -> Home:
             "update the program, do not go back"
         )
     return home
+
+
+def small_files(home: Home) -> dict[str, bytes]:
+    """What a backup holds of a home beside its databases, packs and chains; never a master key."""
+    found = {name: (home.root / name).read_bytes() for name in ("strongroom.toml", "VERSION")}
+    for path in sorted(home.keys.iterdir()):
+        if path.name in KEPT_KEYS and path.is_file() and not path.is_symlink():
+            found[f"keys/{path.name}"] = path.read_bytes()
+    return found
 
 
 def make_folders(path: Path) -> Home:

@@ -149,6 +149,8 @@ class Server:
         archive.core.fragments.start()
         erasing.bind(archive.core)
         await archive.core.jobs.start()
+        if archive.second is not None:
+            await archive.second.wake()  # what was closed while nobody looked
         background = [loop.create_task(self._prepare())]
         try:
             await control.start()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
     from strongroom.archive.jobs import Jobs
+    from strongroom.archive.second import SecondPacks
     from strongroom.audit.report import Reporter
     from strongroom.audit.trail import Trail
     from strongroom.catalogue.record import Recorder
@@ -57,6 +58,8 @@ class Parts:
     tombstones: TombstoneFile
     erased: set[str] = field(default_factory=set)
     """Study Instance UIDs that were erased and are not taken again."""
+    second: SecondPacks | None = None
+    """Where damaged packs can be healed from."""
 
 
 @final

@@ -4,7 +4,9 @@ Start-up after whatever happened: chain and register are brought together (DESIG
 1. What the register knows as flushed must be in the chain, or the trail was cut: IntegrityError, nothing is opened.
 2. Records in the outbox behind the chain's end are appended now: their groups were committed, a crash came before the
    chain was flushed.
-3. What else opening found is put into words for the trail: torn ends of packs and chain, which lie behind everything
+3. After a restore (*restored*: when the backup was made) the chain may hold more than any group knows: that is said,
+   and the register takes over from there.
+4. What else opening found is put into words for the trail: torn ends of packs and chain, which lie behind everything
    that was promised; a keyring that was healed; records that no group knows.
 """
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from strongroom.audit.message import AuditMessage
 
 
-def reconcile(parts: Parts) -> list[AuditMessage]:
+def reconcile(parts: Parts, *, restored: str = "") -> list[AuditMessage]:
     """Append what the outbox holds, make it durable, and return what has to be recorded about opening."""
     messages: list[AuditMessage] = []
     torn = parts.trail.torn
@@ -37,8 +39,10 @@ def reconcile(parts: Parts) -> list[AuditMessage]:
         known = (
             0 if saved is None else saved.head.sequence + len(heads.outbox(connection, MAIN, after=saved.head.sequence))
         )
-    if parts.trail.head.sequence > known:
-        extra = parts.trail.head.sequence - known
+    extra = max(0, parts.trail.head.sequence - known)
+    if restored:
+        messages.append(_restored(parts, restored, extra))
+    elif extra:
         messages.append(
             _alert(parts, EventType.INTEGRITY, "trail", f"the chain ends with {extra} records that no group knows")
         )
@@ -55,6 +59,12 @@ def reconcile(parts: Parts) -> list[AuditMessage]:
 def integrity(parts: Parts, subject: str, notice: str) -> AuditMessage:
     """What opening had to mend."""
     return _alert(parts, EventType.INTEGRITY, subject, notice)
+
+
+def _restored(parts: Parts, when: str, extra: int) -> AuditMessage:
+    """The trail goes on behind a backup: it was copied after the database's state was held, so it may know more."""
+    text = f"restored from a backup of {when}; {extra} records of the trail are newer than its database"
+    return parts.reporter.alert(parts.clock(), EventType.RESTORED, "urn:strongroom:backup", text)
 
 
 def _pack(parts: Parts, pack: int, length: int, *, by_crash: bool) -> AuditMessage:

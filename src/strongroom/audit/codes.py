@@ -74,6 +74,10 @@ class EventType(StrEnum):
     ERASURE = "erasure"
     ERASED = "erased"
     ERASED_SENT_AGAIN = "erased-sent-again"
+    BACKUP = "backup"
+    RESTORED = "restored"
+    KEY_ROTATED = "key-rotated"
+    SECOND_VAULT = "second-vault"
 
 
 @final
@@ -175,6 +179,10 @@ _TABLE: Final[Mapping[str, Code]] = MappingProxyType(
         ("erasure", "Erasing asked for or decided"),
         ("erased", "Erased for good"),
         ("erased-sent-again", "An erased study was sent again"),
+        ("backup", "A copy of the archive was made or looked at"),
+        ("restored", "The archive was restored from a backup"),
+        ("key-rotated", "The master key was replaced"),
+        ("second-vault", "The second vault is behind or cannot be written"),
     )
     | {"2": Code("2", "RFC-3881", "Patient Number"), "12": Code("12", "RFC-3881", "URI")}
 )

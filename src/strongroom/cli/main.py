@@ -8,6 +8,7 @@ import typer
 
 from strongroom import __version__
 from strongroom.cli import (
+    backup,
     check,
     demo,
     device,
@@ -18,6 +19,8 @@ from strongroom.cli import (
     import_,
     init,
     jobs,
+    restore,
+    rotate,
     serve,
     status,
     token,
@@ -54,6 +57,9 @@ app.command("status", epilog=EXIT_HELP)(status.status)
 app.command("doors", epilog=EXIT_HELP, short_help="Print who can knock where, and what a stranger got.")(doors.doors)
 app.command("import", epilog=EXIT_HELP)(import_.import_)
 app.command("check", epilog=EXIT_HELP)(check.check)
+app.command("backup", epilog=EXIT_HELP, short_help="Copy the home elsewhere, while it runs.")(backup.backup)
+app.command("restore", epilog=EXIT_HELP, short_help="Make a home out of a backup.")(restore.restore)
+app.command("rotate", epilog=EXIT_HELP, short_help="Replace the master key.")(rotate.rotate)
 app.add_typer(device.app, name="device")
 app.add_typer(erase.app, name="erase")
 app.add_typer(export.app, name="export")

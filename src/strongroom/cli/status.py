@@ -23,5 +23,12 @@ def status(home: Home = None, json: AsJson = False) -> None:
     typer.echo(f"{'devices':<22}{found['devices']:,}")
     oldest = found["oldest_unchecked_blob"]
     typer.echo(f"{'oldest unchecked blob':<22}{moment(oldest) if oldest else 'none'}")
+    second = found["second_vault"]
+    if second is not None:
+        behind = f"{second['behind']:,} of {second['packs']:,} packs behind" if second["behind"] else "up to date"
+        where = " (on the same disk as the home!)" if second["same_disk"] else ""
+        typer.echo(f"{'second vault':<22}{behind}{where}")
+        if second["problem"]:
+            typer.echo(f"{'':<22}{printable(second['problem'])}")
     for door in found["doors"]:
         typer.echo(f"{'door ' + printable(door['name']):<22}{printable(door['address'])}  {door['state']}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import final
 
-from strongroom.ground._segment import HEADER, Secrets, SegmentHeader, decode_header
-from strongroom.ground.medium import Medium
+from strongroom.ground._segment import HEADER, Secrets, SegmentHeader, decode_header, frames
+from strongroom.ground.medium import File, Medium
 
 NOTHING = bytes(32)
 FILE = re.compile(r"([a-z0-9][a-z0-9.]{0,63})-([0-9]{8})\.chain")
@@ -85,3 +85,13 @@ def load_header(medium: Medium, root: str, name: str, number: int, secrets: Secr
 def start_of(encoded_header: bytes) -> bytes:
     """Return what a segment's first record names as the hash before it: that of the segment's header."""
     return sha256(encoded_header).digest()
+
+
+def whole_length(file: File) -> int:
+    """
+    Return where the last whole record of a segment ends: what a copy takes while others append. Needs no key.
+
+    A record that is being written is left out; the owner's next flush makes it somebody's, not this copy's.
+    """
+    data = memoryview(file.pread(file.size(), 0))
+    return max((frame.stop for frame in frames(data)), default=min(HEADER, len(data)))

@@ -27,6 +27,7 @@ from strongroom.ground._chain_files import (
     load_header,
     segments,
     start_of,
+    whole_length,
 )
 from strongroom.ground._segment import (
     HEADER,
@@ -54,6 +55,7 @@ __all__ = [
     "chains",
     "read",
     "verify",
+    "whole_length",
 ]
 
 SEGMENT_BYTES = 16 << 20  # a new segment is begun when one has grown to this

@@ -136,6 +136,25 @@ class DiskMedium:
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         return DiskLock(handle)
 
+    def remove_directory(self, name: str) -> None:
+        """Remove the empty folder *name*; no harm if there is none."""
+        self._refuse_if_suspect()
+        with (
+            suppress(NotFound),
+            self._folder(parent_of(checked(name))) as folder,
+            self._writing(name),
+            suppress(FileNotFoundError),
+        ):
+            os.rmdir(name.rpartition("/")[2], dir_fd=folder)
+
+    def forget(self, name: str) -> None:
+        """Drop what the kernel keeps of a file that was flushed, so that reading it asks the disk; a hint only."""
+        file = self.open(name, writable=False)
+        try:
+            os.posix_fadvise(file._handle, 0, 0, os.POSIX_FADV_DONTNEED)  # noqa: SLF001 -- one idea in two classes
+        finally:
+            file.close()
+
     def close(self) -> None:
         """Let go of the root folder."""
         if self._root >= 0:

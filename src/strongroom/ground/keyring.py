@@ -11,8 +11,9 @@ import hmac
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar, final
 
@@ -29,9 +30,11 @@ from strongroom.ground.keyring_copy import KeyringCopy, KeyRow
 from strongroom.ground.master import MasterKey
 from strongroom.ground.medium import Medium
 from strongroom.ground.seal import KEY, Randomness
+from strongroom.ground.snapshot import Snapshot
 
 DATABASE = "keyring.db"
 CACHED = 4_096  # keys held opened in memory
+BATCH = 500  # keys wrapped anew in one transaction
 QUICKLY_CHECKED = 32 << 20  # bytes; damage in a larger first copy is found when it is met, not at start
 
 _SCHEMA = (
@@ -245,6 +248,27 @@ class Keyring:
             if missing:
                 wrong.append(f"{missing} data keys are not in the keyring's second copy as they are in the first")
         return tuple(wrong)
+
+    def snapshot(self) -> Snapshot:
+        """Hold the first copy as it is now, for a backup; the second one's files are copied after it was written."""
+        return self._healing(lambda: Snapshot(self._database))
+
+    def copy_into(self, other: Keyring) -> None:
+        """Put every key into the empty keyring *other*, wrapped under its master key, durably: for a rotation."""
+        rows = self._rows()
+        while batch := list(islice(rows, BATCH)):
+            other._adopt((self._opened(row), row.study) for row in batch)
+
+    def _adopt(self, keys: Iterable[tuple[DataKey, str | None]]) -> None:
+        rows = [
+            KeyRow(key.key_id, study, aes_key_wrap_with_padding(self._wrapping, key.secret), _commitment(key))
+            for key, study in keys
+        ]
+        with self._writing:
+            self._copy.append(rows)
+            with self._database.transaction() as connection:
+                connection.executemany(_ADD, rows)
+                self._note_head(connection)
 
     def close(self) -> None:
         """Let go of both copies."""

@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import final
 
 from strongroom.errors import IntegrityError, NotFound, OutOfResources
@@ -38,7 +39,7 @@ from strongroom.vault._walk import Found, record_at, walk
 from strongroom.vault.blob import BlobId, Location, SealedRecord, StoredRecord
 from strongroom.vault.recovery import Torn, recover
 
-__all__ = ["Lease", "Torn", "Vault"]
+__all__ = ["Extent", "Lease", "Torn", "Vault"]
 
 PACK_BYTES = 256 << 20
 LEASES = 4  # long instances that may come in at the same time; each has a pack of its own
@@ -47,6 +48,16 @@ LEAST_AHEAD = 16 << 20  # and how many should stand in front of the records
 KEPT_FILES = 64  # closed packs whose files stay open for reading
 
 _FILE = re.compile(r"([0-9]{8})\.(pack|open)")
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The first *length* bytes of a pack are durable; *closed*: they are all there will ever be."""
+
+    number: int
+    length: int
+    closed: bool
 
 
 @final
@@ -77,6 +88,8 @@ class Vault:
         self._main: OpenPack | None = None
         self._leased = 0
         self._most_leased = leases
+        self.closed: Callable[[], None] = _nobody_listens
+        """Called in the writing thread when a pack was closed for good."""
         self._lock = threading.Lock()
         self._turning = threading.Lock()  # who takes up the next pack
         medium.make_directory(root)
@@ -217,6 +230,30 @@ class Vault:
             self._medium.unlink(self._name(number, is_open=False))
             self._medium.sync_directory(self._root)
 
+    def extents(self) -> list[Extent]:
+        """
+        Return how far each pack is durable, for a copy.
+
+        Called between two groups (by the committer): then no byte of a group that is not committed is within.
+        """
+        found = []
+        for number, is_open in self._listing():
+            with self._lock:
+                pack = self._open.get(number)
+            name = self._name(number, is_open=is_open)
+            length = (self._medium.size(name) or 0) if pack is None else pack.group
+            found.append(Extent(number, length, closed=not is_open))
+        return found
+
+    def close_open(self) -> None:
+        """Close every pack that takes records: after a restore, so that none goes on as another pack of that id."""
+        with self._turning, self._lock:
+            packs = list(self._open.values())
+            self._main = None
+            self._resting.clear()
+        for pack in packs:
+            self._close_for_good(pack)
+
     @property
     def free_leases(self) -> int:
         """How many more leases can be had now."""
@@ -323,6 +360,7 @@ class Vault:
         self._rename_closed(number)
         with self._lock:
             self._open.pop(number, None)  # whoever reads from it now keeps its file; the last one closes it
+        self.closed()
 
     def _rename_closed(self, number: int) -> None:
         self._medium.rename(self._name(number, is_open=True), self._name(number, is_open=False))
@@ -395,3 +433,7 @@ class Vault:
         location = Location(pack, found.offset, found.sealed_length, plain_length(found.sealed_length))
         trailer = file.pread(min(found.trailer_length, LONGEST_TRAILER), found.trailer_offset)
         return StoredRecord(BlobId(found.blob_id), found.key_id, location, trailer)
+
+
+def _nobody_listens() -> None:
+    """For a vault without a second one."""

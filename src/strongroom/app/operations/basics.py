@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,9 @@ Replies = AsyncGenerator[dict[str, Any]]
 
 
 async def _status(archive: Archive, session: Session) -> Replies:
-    yield {
-        "result": await archive.custodian(session).status()
-        | {"serving": archive.serving, "doors": archive.door_table()}
-    }
+    found = await archive.custodian(session).status()
+    second = None if archive.second is None else await asyncio.to_thread(archive.second.state)
+    yield {"result": found | {"serving": archive.serving, "doors": archive.door_table(), "second_vault": second}}
 
 
 async def _doors(archive: Archive, session: Session) -> Replies:
