@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from clients import require
-from faults import kill
+from faults import kill, kill_points
 from faults.instances import Instance, some, uid
 from faults.scene import Scene, ViolationError, scene, seed_of
 
@@ -74,3 +74,12 @@ def test_the_trail_names_every_deposit_with_its_digest(place: tuple[Scene, list[
     made, sent = place
 
     assert {one.sop: one.digest for one in sent}.items() <= made.recorded().items()
+
+
+def test_a_store_may_be_cut_at_any_system_call() -> None:
+    """Killed as a write, flush, rename or answer of one store begins (sampled here, each one in `make faults`): whole or absent."""
+    require("strace")
+    require("storescu")
+    points = kill_points.run(seed_of(None), every=17, most=60)
+
+    assert points.killed >= 3

@@ -128,6 +128,23 @@ def test_a_failed_or_unfinished_flush_does_not_count() -> None:
         assert good == (not found.violations)
 
 
+def test_what_the_next_group_writes_is_told_apart() -> None:
+    """What is written behind the wake-up of a commit is not the answer's; in front of it, it is."""
+    home, ports = "/h", (5, 6)
+    wal, woke = '2 pwrite64(5</h/archive.db-wal>, ""..., 9, 0) = 9', '2 write(9<anon_inode:[eventfd]>, ""..., 8) = 8'
+    for order_of_both, good in (([woke, wal], True), ([wal, woke], False), ([wal], False)):
+        lines = [
+            '1 read(3<TCP:[127.0.0.1:5->127.0.0.1:9]>, ""..., 9) = 9',
+            "2 pwritev2(4</h/vault/00000001.open>, [...], 4, 0, 0) = 9",
+            "3 fdatasync(4</h/vault/00000001.open>) = 0",
+            wal,
+            "2 fdatasync(5</h/archive.db-wal>) = 0",
+            *order_of_both,
+            '1 write(3<TCP:[127.0.0.1:5->127.0.0.1:9]>, ""..., 9) = 9',
+        ]
+        assert good == (not order.judged(order.events(lines, home), home, ports).violations)
+
+
 def test_a_call_that_is_not_followed_fails_the_check() -> None:
     """A way to write or send that the check does not know is no proof."""
     with pytest.raises(ViolationError, match="sendfile"):
