@@ -118,19 +118,27 @@ class Scene:
         return {kind: kinds.count(kind) for kind in set(kinds)}
 
     def recorded(self) -> dict[str, str]:
-        """SOP Instance UID -> digest of every deposit that the trail holds a record of, out of the sealed chain itself."""
+        """SOP Instance UID -> digest of every deposit that the trail holds a record of."""
+        return {one.sop_instance_uid: one.digest.hex() for one, _ in self._deposits()}
+
+    def deposits(self) -> list[tuple[str, str]]:
+        """SOP Instance UID and action (C: created, R: was there) of every instance in a record of a deposit."""
+        return [(one.sop_instance_uid, action) for one, action in self._deposits()]
+
+    def _deposits(self) -> list[tuple[Any, str]]:
+        """Out of the sealed chain itself."""
         home = self.archive.home
         key = MasterKey.load(home / "keys" / MASTER_KEY_FILE).derive("trail 1")
         medium = DiskMedium(home)
         try:
-            return {
-                instance.sop_instance_uid: instance.digest.hex()
+            return [
+                (instance, entry.message.action)
                 for entry in trail.read(medium, "trail", key)
                 if not entry.message.failed
                 for thing in entry.message.objects
                 for sop_class in thing.sop_classes
                 for instance in sop_class.instances
-            }
+            ]
         finally:
             medium.close()
 
