@@ -291,6 +291,21 @@ async def test_many_addresses_cannot_take_the_places_of_associations() -> None:
 
 
 @aio
+async def test_silent_callers_push_out_one_another_and_no_device() -> None:
+    """With the strangers' pool full of silent callers a device still comes in: the one that was silent longest goes (T02)."""
+    quota = Quota(knocking=6, knocking_per_address=2, knocking_seconds=0.1)
+    async with house(quota=quota, deadlines=replace(QUICK, handshake_seconds=30)) as home:
+        silent = [await home.raw(source=f"127.0.1.{number}") for number in range(1, 7)]
+        await asyncio.sleep(0.15)
+        for name in ("CT1", "CT2"):
+            assert await echo(await home.call(name)) == 0
+        assert home.refused.count(Refused.POOL_FULL) in (1, 2)
+        assert b"" == await silent[0][0].read()
+        for _, writer in silent:
+            writer.close()
+
+
+@aio
 async def test_failures_are_slowed_down_and_successes_are_not() -> None:
     """After some guesses the answer comes later; a device behind the same address is answered at once (T11)."""
     quota = Quota(failures_before_delay=3, first_delay_seconds=0.4, longest_delay_seconds=0.4)

@@ -45,6 +45,24 @@ def test_all_addresses_together_take_few_places() -> None:
     assert not waiting._by_source
 
 
+def test_who_has_stood_longest_gives_way() -> None:
+    """With all places taken the oldest of them goes, each once, if it has stood for longer than a handshake takes."""
+    waiting = Waiting(Quota(knocking=2, knocking_seconds=1.0))
+    gone: list[str] = []
+    for number, name in enumerate(("a", "b")):
+        assert waiting.enter(name, float(number)) is None
+        waiting.stand(name, float(number), lambda name=name: gone.append(name))
+    assert waiting.enter("c", 0.9) is Refused.POOL_FULL
+    assert waiting.enter("c", 1.5) is None
+    assert waiting.enter("d", 1.9) is Refused.POOL_FULL
+    assert gone == ["a"]
+    waiting.leave("a", "a")
+    waiting.leave("b", "b")
+    assert waiting.enter("d", 9.0) is None
+    assert waiting.enter("e", 9.0) is Refused.POOL_FULL
+    assert gone == ["a"]
+
+
 def test_a_device_takes_no_more_than_its_own() -> None:
     """A device is bound by the general number or by its own, and all by the whole."""
     places = Places(Quota(associations=5, associations_per_device=2))

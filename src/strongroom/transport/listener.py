@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Final, final
 
 from strongroom.errors import StrongroomError
@@ -134,19 +135,26 @@ class Listener:
 
         def take(connected: socket.socket, address: tuple[str, int]) -> None:
             visitor = _Visitor(peer_at(door, address), source_of(address[0]), known=self._known_knock(address[:2]))
-            reason = self._waiting.enter(visitor.source)
+            reason = self._waiting.enter(visitor.source, loop.time())
             if reason is not None:
                 connected.close()
                 self._report(visitor, reason)
                 return
-            self._start(loop, self._meet(door, connected, visitor))
+            task = self._start(loop, self._meet(door, connected, visitor))
+            self._waiting.stand(visitor, loop.time(), partial(self._give_way, visitor, task))
 
         await sockets.accept(listening, take)
 
-    def _start(self, loop: asyncio.AbstractEventLoop, visit: Coroutine[None, None, None]) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop, visit: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = loop.create_task(visit)
         self._visits.add(task)
         task.add_done_callback(self._visits.discard)
+        return task
+
+    def _give_way(self, visitor: _Visitor, task: asyncio.Task[None]) -> None:
+        """Somebody else needs the place of a caller that has stood there for long."""
+        self._report(visitor, Refused.POOL_FULL)
+        task.cancel()
 
     def _report(self, visitor: _Visitor, reason: Refused) -> None:
         if not visitor.known:
@@ -167,7 +175,7 @@ class Listener:
             try:
                 admission = await self._negotiate(door, link, connected, visitor)
             finally:
-                self._waiting.leave(visitor.source)
+                self._waiting.leave(visitor.source, visitor)
             if admission is not None:
                 task = asyncio.current_task()
                 assert task is not None

@@ -2,7 +2,8 @@
 Who may knock, how often and how many at a time (SECURITY C12, C13). Pure: the clock is passed in.
 
 1. Callers that nobody has let in yet have places of their own, few in total and few per address; an association that
-   was admitted holds another kind of place, so strangers never take those.
+   was admitted holds another kind of place, so strangers never take those. When these places are all taken, whoever has
+   stood there longest goes, if that was longer than a caller that means it needs: so silent ones push out one another.
 2. A source whose knocks keep failing is answered later and later, and nothing else: a device behind the same address
    is delayed, not refused.
 3. Everything kept here is bounded.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -29,6 +31,8 @@ class Quota:
     knocking: int = 256
     """Connections that have no association yet, all sources together."""
     knocking_per_address: int = 8
+    knocking_seconds: float = 1.0
+    """How long a caller keeps its place for certain while others want it."""
     associations: int = 600
     associations_per_device: int = 64
     failures_before_delay: int = 10
@@ -64,28 +68,49 @@ def source_of(address: str) -> str:
 class Waiting:
     """The places for callers that nobody has let in yet (rule 1)."""
 
-    __slots__ = ("_by_source", "_quota", "_total")
+    __slots__ = ("_by_source", "_quota", "_standing", "_total")
 
     def __init__(self, quota: Quota = DEFAULT_QUOTA) -> None:
         self._quota = quota
         self._total = 0
         self._by_source: Counter[str] = Counter()
+        self._standing: OrderedDict[Hashable, tuple[float, Callable[[], object]]] = OrderedDict()
 
     def __len__(self) -> int:
         return self._total
 
-    def enter(self, source: str) -> Refused | None:
+    def enter(self, source: str, now: float = 0.0) -> Refused | None:
         """Take a place, or say why there is none."""
         if self._by_source[source] >= self._quota.knocking_per_address:
             return Refused.ADDRESS_FULL
-        if self._total >= self._quota.knocking:
+        if self._total >= self._quota.knocking and not self._make_room(now):
             return Refused.POOL_FULL
         self._total += 1
         self._by_source[source] += 1
         return None
 
-    def leave(self, source: str) -> None:
+    def stand(self, key: Hashable, now: float, give_way: Callable[[], object]) -> None:
+        """Say who has just entered, and how to make it go; it still has to `leave`, with that key."""
+        self._standing[key] = now, give_way
+
+    def _make_room(self, now: float) -> bool:
+        """
+        Let the one go that has stood longest; False when nobody has stood long enough.
+
+        Its place counts until it has left, so for a moment there may be more callers than places, at most twice.
+        """
+        if not self._standing:
+            return False
+        key, (since, give_way) = next(iter(self._standing.items()))
+        if now - since < self._quota.knocking_seconds:
+            return False
+        del self._standing[key]
+        give_way()
+        return True
+
+    def leave(self, source: str, key: Hashable = None) -> None:
         """Give a place back; once for each `enter` that took one."""
+        self._standing.pop(key, None)
         self._total -= 1
         self._by_source[source] -= 1
         if not self._by_source[source]:

@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 
 from strongroom.transport import sockets, tls
 from strongroom.transport.doors import Peer, canonical
+from strongroom.transport.ends import Refused
 from strongroom.transport.quotas import Failures, Places, Waiting, source_of
 from strongroom.transport.secure import RAW_SIZE, Secure, raw_buffer
 from strongroom.transport.web_protocol import Surroundings, WebProtocol
@@ -33,8 +34,6 @@ from strongroom.transport.web_rules import DEFAULT_RULES, Rules
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
-
-    from strongroom.transport.ends import Refused
 
 AsgiApplication = Callable[[Any, Any, Any], Awaitable[None]]
 """Scope, receive, send, as ASGI has them; uvicorn's and Starlette's words for them are not the same types."""
@@ -138,7 +137,8 @@ class WebDoor:
     def _take(self, context: ssl.SSLContext, connected: socket.socket, address: tuple[str, int]) -> None:
         peer = Peer(canonical(address[0]), address[1], NAME, encrypted=True)
         source = source_of(address[0])
-        reason = self._waiting.enter(source)
+        now = asyncio.get_running_loop().time()
+        reason = self._waiting.enter(source, now)
         if reason is not None:
             connected.close()
             self._report(peer, reason)
@@ -146,6 +146,12 @@ class WebDoor:
         task = asyncio.get_running_loop().create_task(self._meet(context, connected, peer, source))
         self._visits.add(task)
         task.add_done_callback(self._visits.discard)
+        self._waiting.stand(peer, now, partial(self._give_way, peer, task))
+
+    def _give_way(self, peer: Peer, task: asyncio.Task[None]) -> None:
+        """Somebody else needs the place of a caller that has stood there for long."""
+        self._report(peer, Refused.POOL_FULL)
+        task.cancel()
 
     async def _meet(self, context: ssl.SSLContext, connected: socket.socket, peer: Peer, source: str) -> None:
         """One connection from its first byte to its last."""
@@ -170,7 +176,7 @@ class WebDoor:
         finally:
             holder = self._held.pop(protocol, None)
             if holder is None:
-                self._waiting.leave(source)
+                self._waiting.leave(source, peer)
             else:
                 self._places.leave(holder)
 
@@ -217,7 +223,7 @@ class WebDoor:
             if protocol.lost.done():  # it has gone meanwhile, and its place with it
                 self._places.leave(holder)
                 return True
-            self._waiting.leave(source_of(protocol.peer.address))
+            self._waiting.leave(source_of(protocol.peer.address), protocol.peer)
             self._held[protocol] = holder
         protocol.holder = holder
         return True
