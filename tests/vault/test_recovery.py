@@ -297,3 +297,40 @@ def test_foreign_pack_is_refused():
 
     with pytest.raises(IntegrityError, match="holds pack 1"):
         Vault(medium)
+
+
+def leased_and_cut(lost):
+    """A leased record that was abandoned and never flushed; of its first sector the disk has what was there before *lost*."""
+    medium, vault, kept = filled(1)
+    vault.lease(b"l" * 16, KEY_ID).abandon()  # the lease's pack is another one
+    lease = vault.lease(b"m" * 16, KEY_ID)
+    lease.write([sealed_bytes(7, (1 << 20) + 5000)])
+    lease.abandon()
+    (file,) = [name for name in medium.listing("vault") if name != "00000001.open"]
+    content = bytearray(medium.content(f"vault/{file}"))
+    start = content.rindex(b"SRrd")
+    content[start + lost : (start // 512 + 1) * 512] = bytes((start // 512 + 1) * 512 - start - lost)
+    medium.overwrite(f"vault/{file}", bytes(content))
+    return medium, kept, start
+
+
+def test_a_sector_between_two_parts_of_a_leased_record_is_a_tear():
+    """A leased record is written in parts; a sector may be there as it was between two of them. That is a crash, no damage."""
+    medium, kept, start = leased_and_cut(64)
+    again = Vault(medium)
+
+    assert [(start, True)] == [(torn.offset, torn.by_crash) for torn in again.torn]
+    assert_kept(again, kept)
+
+
+def test_a_start_that_was_cut_short_does_not_make_a_tear_look_like_damage():
+    """Closing a torn pack puts an index behind the tear; the next start, too, calls it a tear and not what was whole once."""
+    medium, kept, start = leased_and_cut(64)
+    Vault(medium)
+    (closed,) = [name for name in medium.listing("vault") if name.endswith(".pack")]
+    medium.rename(f"vault/{closed}", f"vault/{closed[:8]}.open")  # the index is there, the new name was lost
+    again = Vault(medium)
+
+    assert [(start, True)] == [(torn.offset, torn.by_crash) for torn in again.torn]
+    assert_kept(again, kept)
+    assert [] == list(check(again, read=True))

@@ -50,9 +50,11 @@ from strongroom.errors import ConflictError, HomeInUseError
 from strongroom.ground import lasting
 from strongroom.ground.chain import Head
 from strongroom.ground.database import Database
+from strongroom.ground.database_files import DISK, DatabaseFiles
 from strongroom.ground.disk import DiskMedium
 from strongroom.ground.keyring import Keyring
 from strongroom.ground.master import MasterKey
+from strongroom.ground.medium import Medium
 from strongroom.ground.tombstone_file import PURPOSE as TOMBSTONE_PURPOSE
 from strongroom.ground.tombstone_file import ROOT as TOMBSTONES
 from strongroom.ground.tombstone_file import TombstoneFile
@@ -245,11 +247,17 @@ async def open_owned(home: Home, medium: DiskMedium, master: MasterKey) -> Async
 
 
 def _open_parts(
-    home: Home, config: configuration.Config, master: MasterKey, medium: DiskMedium, stack: contextlib.ExitStack
+    home: Home,
+    config: configuration.Config,
+    master: MasterKey,
+    medium: Medium,
+    stack: contextlib.ExitStack,
+    *,
+    files: DatabaseFiles = DISK,
 ) -> Parts:
-    keyring = Keyring.open(home.root, master, medium)
+    keyring = Keyring.open(home.root, master, medium, files=files)
     stack.callback(keyring.close)
-    database = Database(home.database_file, master.derive("database 1"))
+    database = Database(home.database_file, master.derive("database 1"), files=files)
     stack.callback(database.close)
     database.migrate("catalogue", "strongroom.catalogue.migrations")
     database.migrate("register", "strongroom.register.migrations")

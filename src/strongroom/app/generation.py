@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from strongroom.ground.database import sync_directory
+from strongroom.ground.database_files import sync_directory
 
 PARTIAL: Final = "rotation.partial"
 READY: Final = "rotation"

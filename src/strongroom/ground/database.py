@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from typing import final
 import apsw
 
 from strongroom.errors import ConfigurationError, ConflictError, IntegrityError, OutOfResources
+from strongroom.ground.database_files import DISK, DatabaseFiles, sync_directory
 
 BUSY_MILLISECONDS = 5_000
 KEPT_READERS = 8  # more may exist at one moment; those beyond this number are closed when handed back
@@ -32,7 +32,6 @@ CHECKPOINT_PAGES = (
 )
 
 LOG_BYTES = 16 << 20  # as much as stands in the log between two folds
-_OVERWRITTEN_AT_ONCE = 1 << 20
 _FRAME = 4_096 + 24  # a page in the log, with its header
 
 _DAMAGED = (apsw.NotADBError, apsw.CorruptError)
@@ -124,7 +123,7 @@ class Database:
     in clear text.
     """
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, key: bytes, *, files: DatabaseFiles = DISK) -> None:
         """
         Open the file, or create it (0600) when it is not there.
 
@@ -134,12 +133,13 @@ class Database:
             raise ValueError("a database key is 32 bytes")
         self.path = path
         self._key = key.hex()
+        self._files = files
         self._writing = threading.RLock()
         self._resting = threading.Lock()
         self._readers: list[apsw.Connection] = []
         self._suspect = False
         self._closed = False
-        self.created = _create_private(path)
+        self.created = files.create(path)
         self._writer = self._connect(WRITER_CACHE_KIB, query_only=False)
 
     def __repr__(self) -> str:
@@ -189,6 +189,10 @@ class Database:
         No transaction is opened: a caller that needs several statements to see one state says BEGIN itself, and keeps
         it short, since a held snapshot keeps the log from being folded in.
         """
+        if self._files.alone:
+            with self._writing, _translated(self, writing=False):
+                yield self._writer
+            return
         with self._resting:
             connection = self._readers.pop() if self._readers else None
         if connection is None:
@@ -237,7 +241,7 @@ class Database:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 partial.unlink(missing_ok=True)
-                _create_private(partial)
+                DISK.create(partial)
                 with self.path.open("rb") as source, partial.open("r+b") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
                     sink.flush()
@@ -295,12 +299,14 @@ class Database:
             self._writer.close()
 
     def _connect(self, cache_kib: int, *, query_only: bool) -> apsw.Connection:
-        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+        connection = apsw.Connection(str(self.path), flags=flags, vfs=self._files.vfs)
         try:
             connection.set_busy_timeout(BUSY_MILLISECONDS)
             for pragma in (
                 "cipher = 'chacha20'",
                 f"key = 'raw:{self._key}'",  # raw: no passphrase stretching, 30 ms for each connection
+                f"locking_mode = {'exclusive' if self._files.alone else 'normal'}",
                 "journal_mode = wal",
                 "synchronous = full",
                 "foreign_keys = on",
@@ -337,47 +343,3 @@ def _translated(database: Database, *, writing: bool = True) -> Iterator[None]:
         raise OutOfResources(f"{database.path.name} is held by another process") from busy
     except apsw.ConstraintError as contradicted:
         raise ConflictError(f"{database.path.name}: {contradicted}") from contradicted
-
-
-def _create_private(path: Path) -> bool:
-    """Create *path* empty, readable for its owner only; return False when it is there, after looking at its mode."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode) or mode & 0o077:
-            raise ConfigurationError(f"{path.name} must be a file that only its owner can read (chmod 600)") from None
-        return False
-    os.close(handle)
-    sync_directory(path.parent)
-    return True
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in *directory* durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def overwrite(path: Path) -> None:
-    """Write zeros over a file that held what was erased, durably, and remove it; no harm when there is none."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    except OSError as failed:
-        raise OutOfResources(f"{path.name} cannot be removed: {failed.strerror}") from failed
-    try:
-        size = os.fstat(handle).st_size
-        for start in range(0, size, _OVERWRITTEN_AT_ONCE):
-            os.pwrite(handle, bytes(min(_OVERWRITTEN_AT_ONCE, size - start)), start)
-        os.fsync(handle)
-    except OSError as failed:
-        raise OutOfResources(f"{path.name} cannot be removed: {failed.strerror}") from failed
-    finally:
-        os.close(handle)
-    path.unlink()
-    sync_directory(path.parent)

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.keywrap import (
 )
 
 from strongroom.errors import ConfigurationError, ConflictError, IntegrityError, NotFound
-from strongroom.ground.database import Database, Migration, migrate, overwrite
+from strongroom.ground.database import Database, Migration, migrate
+from strongroom.ground.database_files import DISK, DatabaseFiles, overwrite
 from strongroom.ground.keyring_copy import KeyringCopy, KeyRow
 from strongroom.ground.master import MasterKey
 from strongroom.ground.medium import Medium
@@ -74,9 +75,17 @@ class Keyring:
     """
 
     def __init__(
-        self, directory: Path, master: MasterKey, medium: Medium, randomness: Randomness, *, create: bool
+        self,
+        directory: Path,
+        master: MasterKey,
+        medium: Medium,
+        randomness: Randomness,
+        *,
+        create: bool,
+        files: DatabaseFiles = DISK,
     ) -> None:
         """Use `Keyring.create` or `Keyring.open`."""
+        self._files = files
         self._path = directory / DATABASE
         self._wrapping = master.derive("keyring wrapping 1")
         self._database_key = master.derive("keyring database 1")
@@ -88,9 +97,9 @@ class Keyring:
         self.notices: tuple[str, ...] = ()
         self._copy = KeyringCopy(medium, master.derive("keyring copy 1"), randomness)
         if create:
-            if self._path.exists() or self._copy.exists():
+            if self._is_there(self._path) or self._copy.exists():
                 raise ConflictError("there is a keyring here already")
-        elif not self._path.exists() and not self._copy.exists():
+        elif not self._is_there(self._path) and not self._copy.exists():
             raise ConfigurationError(f"there is no keyring in {directory}")
         self._database = self._first_copy(create=create)
         self._reconcile()
@@ -100,21 +109,33 @@ class Keyring:
 
     @classmethod
     def create(
-        cls, directory: Path, master: MasterKey, medium: Medium, *, randomness: Randomness = os.urandom
+        cls,
+        directory: Path,
+        master: MasterKey,
+        medium: Medium,
+        *,
+        randomness: Randomness = os.urandom,
+        files: DatabaseFiles = DISK,
     ) -> Keyring:
         """Make an empty keyring: `keyring.db` in *directory*, its second copy on *medium*. Raises ConflictError."""
-        return cls(directory, master, medium, randomness, create=True)
+        return cls(directory, master, medium, randomness, create=True, files=files)
 
     @classmethod
     def open(
-        cls, directory: Path, master: MasterKey, medium: Medium, *, randomness: Randomness = os.urandom
+        cls,
+        directory: Path,
+        master: MasterKey,
+        medium: Medium,
+        *,
+        randomness: Randomness = os.urandom,
+        files: DatabaseFiles = DISK,
     ) -> Keyring:
         """
         Open both copies; a damaged or missing one is made anew out of the other and `notices` says so.
 
         Raises ConfigurationError when there is no keyring, IntegrityError when neither copy opens under *master*.
         """
-        return cls(directory, master, medium, randomness, create=False)
+        return cls(directory, master, medium, randomness, create=False, files=files)
 
     def find(self, study_instance_uid: str) -> DataKey | None:
         """Return the study's key when it is in memory, else None: for the event loop, no input or output."""
@@ -352,10 +373,10 @@ class Keyring:
             return look()
 
     def _first_copy(self, *, create: bool) -> Database:
-        if not create and not self._path.exists():
+        if not create and not self._is_there(self._path):
             return self._rebuilt("it is missing")
         try:
-            database = Database(self._path, self._database_key)
+            database = Database(self._path, self._database_key, files=self._files)
         except IntegrityError as damaged:
             if not self._copy.opens():
                 raise IntegrityError(
@@ -364,7 +385,7 @@ class Keyring:
             return self._rebuilt(str(damaged))
         try:
             migrate(database.writer, "keyring", _SCHEMA)
-            if self._path.stat().st_size <= QUICKLY_CHECKED and database.damage():
+            if (self._files.size(self._path) or 0) <= QUICKLY_CHECKED and database.damage():
                 raise IntegrityError("pages of it are damaged")  # noqa: TRY301 -- the same way out as a page met later
         except (IntegrityError, apsw.NotADBError, apsw.CorruptError) as damaged:
             database.close()
@@ -375,14 +396,14 @@ class Keyring:
         """Put a damaged first copy aside, make it anew out of the second. Raises IntegrityError if that is, too."""
         rows = list(self._copy.rows())
         kept, number = False, 1
-        while (aside := self._path.with_name(f"{DATABASE}.damaged-{number}")).exists():
+        while self._is_there(aside := self._path.with_name(f"{DATABASE}.damaged-{number}")):
             number += 1
         for suffix in ("", "-wal", "-shm"):
             part = self._path.with_name(DATABASE + suffix)
-            kept = kept or part.exists()
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        database = Database(self._path, self._database_key)
+            kept = kept or self._is_there(part)
+            if self._is_there(part):
+                self._files.rename(part, aside.with_name(aside.name + suffix))
+        database = Database(self._path, self._database_key, files=self._files)
         migrate(database.writer, "keyring", _SCHEMA)
         with database.transaction() as connection:
             connection.executemany(_ADD, rows)
@@ -392,6 +413,9 @@ class Keyring:
         )
         self.notices = (*self.notices, notice)
         return database
+
+    def _is_there(self, path: Path) -> bool:
+        return self._files.size(path) is not None
 
     def _reconcile(self) -> None:
         """

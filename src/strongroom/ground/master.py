@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from strongroom.errors import ConfigurationError, ConflictError, IntegrityError
-from strongroom.ground.database import sync_directory
+from strongroom.ground.database_files import sync_directory
 from strongroom.ground.seal import KEY, Randomness, derive
 
 CREDENTIAL = "strongroom-master-key"  # LoadCredential= name looked for in $CREDENTIALS_DIRECTORY

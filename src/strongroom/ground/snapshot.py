@@ -15,7 +15,8 @@ from typing import final
 import apsw
 
 from strongroom.errors import IntegrityError, OutOfResources
-from strongroom.ground.database import Database, sync_directory
+from strongroom.ground.database import Database
+from strongroom.ground.database_files import sync_directory
 
 STEP_PAGES = 512
 """2 MiB: between two steps others get the processor, and progress is told."""

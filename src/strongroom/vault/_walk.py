@@ -34,6 +34,7 @@ from strongroom.vault._layout import (
     decode_end,
     decode_footer,
     decode_frame,
+    decode_index,
     decode_record_header,
 )
 
@@ -161,20 +162,52 @@ def _is_torn(file: File, position: int, stop: int, following: int | None) -> boo
     Say whether the bytes at *position* are what a crash left of a group that was never flushed.
 
     1. A record of a group that began behind *position* stands further on: a flush came in between, so they were whole
-    once. 2. Nothing stands behind them, and they end before the record they begin would: torn. 3. One of their
-    sectors was never written: torn. 4. Anything else was whole once.
+    once. An index of no later group that lists them as a gap proves the opposite. 2. Nothing stands behind them, and
+    they end before the record they begin would: torn. 3. One of their sectors was never written, or not since the
+    write before: torn. 4. Anything else was whole once.
     """
     if following is None:
-        return stop < _intended_end(file, position) or has_unwritten_sector(file, position, stop)
+        return stop < _intended_end(file, position) or _was_not_written(file, position, stop)
     size = file.size()
     behind: int | None = following
     while behind is not None:
         header = decode_record_header(file.pread(RECORD_HEADER, behind))
         if header is not None and header.group > position:
             return False
+        if header is not None and header.kind is Kind.INDEX and _lists_gap(file, behind, position):
+            return True
         whole = record_at(file, behind)
         behind = _next_record(file, whole.end if whole else behind + ALIGNMENT, size)
-    return has_unwritten_sector(file, position, stop)
+    return _was_not_written(file, position, stop)
+
+
+def _lists_gap(file: File, index: int, position: int) -> bool:
+    """
+    Whether the index record at *index* names a gap at *position*: an earlier start found it torn, and was itself cut
+    short while it closed the pack.
+    """
+    found = record_at(file, index)
+    if found is None or not checksum_fits(file, found):
+        return False
+    entries = decode_index(file.pread(found.sealed_length, index + RECORD_HEADER))
+    return any(entry.kind is Kind.GAP and entry.offset == position for entry in entries)
+
+
+def _was_not_written(file: File, position: int, stop: int) -> bool:
+    """
+    Whether a sector lacks what was to be written to it.
+
+    A leased record is written in parts, and where one ends the next begins in the same sector: the disk may hold that
+    sector as it was in between, with zeros behind the end of the earlier part.
+    """
+    if has_unwritten_sector(file, position, stop):
+        return True
+    header = decode_record_header(file.pread(RECORD_HEADER, position))
+    if header is None or header.kind is not Kind.CHUNKED:
+        return False
+    ended = _end_of_chunks(file, position + RECORD_HEADER)
+    place = ended if isinstance(ended, int) else ended[2] + ended[3]
+    return not any(file.pread(aligned(place + 1) - place, place))
 
 
 def _intended_end(file: File, position: int) -> int:

@@ -389,6 +389,8 @@ class Vault:
         recovered = recover(file, number)
         self.torn += recovered.torn
         pack = OpenPack(file, header, recovered.end, recovered.entries)
+        # an index of a later group would prove what is torn to have been whole, should this start be cut short as well
+        pack.group = min((one.offset for one in recovered.torn if one.by_crash), default=pack.group)
         if recovered.closing or recovered.torn or pack.end >= self._pack_bytes:
             # On a full disk it stays as it is until the next start: it can be read, and is not written to.
             with suppress(OutOfResources):
