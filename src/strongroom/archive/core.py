@@ -10,6 +10,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
+from strongroom.dicom.likeness import Likenesses
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -60,7 +62,12 @@ class Core:
     parts: Parts
     committer: Committer
     fragments: Fragments = field(init=False)
+    likenesses: Likenesses = field(init=False)
+    """How the data sets that came in lately are built."""
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
+
+    def __post_init__(self) -> None:
+        self.likenesses = Likenesses(self.parts.header_limits)
 
     async def lease(self, blob_id: bytes, key_id: bytes) -> Lease:
         """Take a pack for a long instance; waits while all are taken."""
