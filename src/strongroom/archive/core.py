@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
+    from strongroom.archive.jobs import Jobs
     from strongroom.audit.report import Reporter
     from strongroom.audit.trail import Trail
     from strongroom.catalogue.record import Recorder
@@ -64,7 +65,10 @@ class Core:
     fragments: Fragments = field(init=False)
     likenesses: Likenesses = field(init=False)
     """How the data sets that came in lately are built."""
+    jobs: Jobs = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
+    upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whatever removes or replaces files of the vault, and by whatever copies them: one at a time."""
 
     def __post_init__(self) -> None:
         self.likenesses = Likenesses(self.parts.header_limits)

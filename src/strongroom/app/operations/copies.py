@@ -1,0 +1,10 @@
+"""Copies: backup, restore, second vault, rotation of the master key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+Replies = AsyncGenerator[dict[str, Any]]
+
+OPERATIONS: dict[str, Callable[..., Replies]] = {}

@@ -1,0 +1,2 @@
+-- What persons decided about conflicts and quarantine.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Second copies and backups.
+SELECT 1;
