@@ -17,10 +17,10 @@ import asyncio
 import contextlib
 import queue
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from strongroom.archive.beside import Beside
 from strongroom.audit.message import encode
 from strongroom.errors import OutOfResources, StrongroomError
 from strongroom.register import heads
@@ -114,7 +114,7 @@ class Committer:
         self._parts = parts
         self._loop = loop
         self._queue: queue.SimpleQueue[tuple[Act, asyncio.Future[Any]] | None] = queue.SimpleQueue()
-        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="flush")
+        self._flusher = Beside("flush")
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._waiting = 0
         self._working = threading.Lock()
@@ -186,7 +186,7 @@ class Committer:
         self._closed = True
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
-        self._flusher.shutdown()
+        self._flusher.stop()
         parts = self._parts
         with contextlib.suppress(OutOfResources):  # the outbox keeps what the chain could not take
             self._catch_up()
@@ -287,23 +287,17 @@ class Committer:
         group = Group(parts)
         for number, act in enumerate(acts):
             errors[number] = _attempt(act.write, group)
-        pack_flush: Future[None] | None = self._flusher.submit(parts.vault.flush) if group.appended else None
-        try:
-            with parts.database.transaction() as connection:
-                group.connection = connection
-                self._index(acts, group, errors)
-                records = [
-                    encode(message)
-                    for act, error in zip(acts, errors, strict=True)
-                    if error is None
-                    for message in act.records(group)
-                ]
-                flushed = self._save_head(connection, records)
-                if pack_flush is not None:
-                    pack_flush.result()
-        finally:
-            if pack_flush is not None:
-                wait([pack_flush])
+        with self._flushing(group) as durable, parts.database.transaction() as connection:
+            group.connection = connection
+            self._index(acts, group, errors)
+            records = [
+                encode(message)
+                for act, error in zip(acts, errors, strict=True)
+                if error is None
+                for message in act.records(group)
+            ]
+            flushed = self._save_head(connection, records, appended=group.appended)
+            durable()
         self._committed(records, flushed)
 
     def _make_durable_alone(self, act: Act) -> None:
@@ -314,18 +308,24 @@ class Committer:
         with parts.database.transaction() as connection:  # begun first: what is looked up needs no lock of its own
             group.connection = connection
             act.write(group)
-            if group.appended:
-                parts.vault.flush()
-            act.index(group)
-            records = [encode(message) for message in act.records(group)]
-            flushed = self._save_head(connection, records)
+            with self._flushing(group) as durable:
+                act.index(group)
+                records = [encode(message) for message in act.records(group)]
+                flushed = self._save_head(connection, records, appended=group.appended)
+                durable()
         self._committed(records, flushed)
 
-    def _save_head(self, connection: apsw.Connection, records: Sequence[bytes]) -> int:
+    def _flushing(self, group: Group) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """Flush the pack beside the body, which has to wait for it before its transaction may commit (I2)."""
+        return self._flusher.run(self._parts.vault.flush) if group.appended else contextlib.nullcontext(_nothing)
+
+    def _save_head(self, connection: apsw.Connection, records: Sequence[bytes], *, appended: bool) -> int:
         """Put *records* into the outbox; return up to which record it is tidy once this is committed."""
         flushed = self._flushed
         tidy = flushed.sequence != self._forgotten
         heads.save(connection, self._parts.trail.head, flushed, records, tidy=tidy)
+        if appended:
+            connection.cache_flush()  # into the log, while the pack is flushed; only the commit's mark makes it count
         return flushed.sequence
 
     def _committed(self, records: list[bytes], flushed: int) -> None:
@@ -346,6 +346,10 @@ class Committer:
                     self._parts.recorder.forget()
                     execute("ROLLBACK TO act")
                 execute("RELEASE act")
+
+
+def _nothing() -> None:
+    """Nothing was appended, so nothing has to become durable."""
 
 
 def _attempt(step: Callable[[Group], None], group: Group) -> BaseException | None:

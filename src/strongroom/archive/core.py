@@ -10,6 +10,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
+from strongroom.dicom.likeness import Likenesses
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -70,6 +72,8 @@ class Core:
     parts: Parts
     committer: Committer
     fragments: Fragments = field(init=False)
+    likenesses: Likenesses = field(init=False)
+    """How the data sets that came in lately are built."""
     jobs: Jobs = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -78,6 +82,9 @@ class Core:
     """Held by whoever carries out what was confirmed to be erased."""
     on_retired: list[Callable[[apsw.Connection, int], None]] = field(default_factory=list)
     """Told, inside the transaction, of each pack that is retired: copies of it elsewhere have to go too."""
+
+    def __post_init__(self) -> None:
+        self.likenesses = Likenesses(self.parts.header_limits)
 
     async def lease(self, blob_id: bytes, key_id: bytes) -> Lease:
         """Take a pack for a long instance; waits while all are taken."""

@@ -97,7 +97,9 @@ class Deposit:
         self._sop_classes = sop_classes
         self.identity: Identity | None = None
         """What the data set says it is, once `finish` has read it, whatever became of it."""
-        self._reader: HeaderReader | None = HeaderReader(transfer_syntax_uid, limits=core.parts.header_limits)
+        self._reader: HeaderReader | None = HeaderReader(
+            transfer_syntax_uid, limits=core.parts.header_limits, likenesses=core.likenesses
+        )
         self._fault: DataSetError | None = None
         self._ahead: Prepared | None = None
         self._digest = hashlib.sha256()

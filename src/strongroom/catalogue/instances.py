@@ -108,7 +108,13 @@ def _row(row: Row) -> InstanceRow:
 
 
 def find_instance(connection: apsw.Connection, sop_instance_uid: str) -> InstanceRow | None:
-    """Look an instance up by its UID, whatever its study: for the check on a second deposit (I3)."""
+    """
+    Look an instance up by its UID, whatever its study: for the check on a second deposit (I3).
+
+    Nearly always there is none, which one look into the index tells in a tenth of the time.
+    """
+    if not select(connection, "SELECT 1 FROM instance WHERE sop_instance_uid = ?", (sop_instance_uid,)):
+        return None
     statement = f"SELECT {_COLUMNS} FROM {_FROM_INSTANCE} WHERE instance.sop_instance_uid = ?"  # noqa: S608 -- our text
     found = select(connection, statement, (sop_instance_uid,))
     return _row(found[0]) if found else None

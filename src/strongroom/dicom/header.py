@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, final
 from strongroom.dicom import charset
 from strongroom.dicom.dictionary import vr_candidates, vr_of
 from strongroom.dicom.inflate import Inflater
+from strongroom.dicom.likeness import Likenesses
 from strongroom.dicom.limits import DEFAULT, LimitExceeded, Limits
 from strongroom.dicom.uid import EXPLICIT_VR_LITTLE_ENDIAN, clean, transfer_syntax
 from strongroom.dicom.walk import PIXEL_DATA_TAGS, Mark, StructureFault, Walker
@@ -88,14 +89,24 @@ class Elements(Mapping[int, RawElement]):
         for start, kept in self._stretches:
             begin = offset - start
             if 0 <= begin <= len(kept) - length:
-                found = kept[begin : begin + length]
-                return found if type(found) is bytes else bytes(found)
+                return bytes(kept[begin : begin + length])
         return None
 
     def raw_values(self, tags: Iterable[int]) -> list[bytes | None]:
         """Return what `value` says of each of *tags*, most of which are absent: one call for a whole level."""
-        where, value = self._where, self.value
-        return [value(tag) if tag in where else None for tag in tags]
+        where, (_, front), longest = self._where, self._stretches[0], self._max_value
+        found: list[bytes | None] = []
+        for tag in tags:
+            mark = where.get(tag)
+            if mark is None:
+                found.append(None)
+                continue
+            _, _, offset, length = mark
+            if offset + length <= len(front) and length <= longest and tag not in PIXEL_DATA_TAGS:
+                found.append(bytes(front[offset : offset + length]))  # the first stretch begins at 0
+            else:
+                found.append(self.value(tag))
+        return found
 
     def located(self) -> dict[int, Located]:
         """Return where the values lie that are not captured."""
@@ -279,6 +290,7 @@ class HeaderReader:
         "_inflater",
         "_late",
         "_length",
+        "_likenesses",
         "_limits",
         "_piece",
         "_study",
@@ -287,7 +299,10 @@ class HeaderReader:
         "_where",
     )
 
-    def __init__(self, transfer_syntax_uid: str, *, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, transfer_syntax_uid: str, *, limits: Limits = DEFAULT, likenesses: Likenesses | None = None
+    ) -> None:
+        """*likenesses* remember, under the same *limits*, what was read before."""
         syntax = transfer_syntax(transfer_syntax_uid)
         if syntax is None:
             raise UnsupportedSyntaxError("no data set can be read in this transfer syntax: it is not known")
@@ -295,6 +310,7 @@ class HeaderReader:
         self._limits = limits
         self._inflater = Inflater(limits) if syntax.deflated else None
         self._walker = Walker(explicit=syntax.explicit, little_endian=syntax.little_endian, limits=limits)
+        self._likenesses = likenesses if self._inflater is None else None
         self._piece = min(_PIECE, limits.max_captured // 4)
         self._where: dict[int, Mark] = {}
         self._capture = _Capture(limits)
@@ -360,7 +376,11 @@ class HeaderReader:
         Raises DataSetError when what identifies the instance stands twice, differently.
         """
         self._late = set()
-        return self._header()
+        header = self._header()
+        likenesses, self._likenesses = self._likenesses, None
+        if likenesses is not None and header.head is not None and not header.disorder:
+            likenesses.learn(header.head, explicit=header.explicit, little_endian=header.little_endian)
+        return header
 
     def _header(self) -> Header:
         syntax = self._syntax
@@ -396,10 +416,21 @@ class HeaderReader:
         """Walk one piece, note its top-level elements, keep what is not Pixel Data."""
         walker = self._walker
         base = walker.offset
-        marks = walker.feed(view)
+        marks = walker.feed(view) if base or self._likenesses is None else self._recognise(view)
         if marks:
             self._index(marks)
         self._capture.take(view, base, marks, walker.pixel_data_offset)
+
+    def _recognise(self, view: bytes | memoryview) -> list[Mark]:
+        """Walk the first piece, by comparing it if one like it came before."""
+        assert self._likenesses is not None
+        syntax = self._syntax
+        marks, known = self._likenesses.walk(
+            self._walker, view, self._where, explicit=syntax.explicit, little_endian=syntax.little_endian
+        )
+        if known:
+            self._likenesses = None  # there is nothing to learn
+        return marks
 
     def _index(self, marks: list[Mark]) -> None:
         where = self._where

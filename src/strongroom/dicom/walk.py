@@ -214,6 +214,13 @@ class Walker:
         self._skip -= count
         self.offset += count
 
+    def begin(self, offset: int, count: int, tag: int) -> None:
+        """
+        Go on at *offset* of a data set of which nothing was fed, as if it had been: whole elements at the top, *count*
+        with all in them, ascending up to *tag*, none of them Pixel Data.
+        """
+        self.offset, self.count, self._previous = offset, count, tag
+
     def finish(self) -> list[Mark]:
         """Return the marks of what ends with the data set; raise DataSetError when the data set is not whole."""
         if self._fault is not None:
