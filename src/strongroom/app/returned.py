@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from strongroom.ground.database import sync_directory
+from strongroom.ground.database_files import sync_directory
 
 NAME = "restored"
 _WHEN = re.compile(r"[0-9T:+.-]{10,40}")

@@ -30,7 +30,7 @@ from strongroom.catalogue.removal import take_out
 from strongroom.catalogue.scope import EVERYTHING
 from strongroom.dicom.model import Level
 from strongroom.errors import ConflictError, IntegrityError, OutOfResources
-from strongroom.ground.database import overwrite
+from strongroom.ground.database_files import overwrite
 from strongroom.register import erasures, holds, jobs, retired, tombstones
 from strongroom.register.tombstones import Tombstone
 
