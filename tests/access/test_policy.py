@@ -19,9 +19,11 @@ from strongroom.access.policy import (
     Grant,
     Reason,
     Refusal,
+    Requested,
     Scope,
     Target,
     decide,
+    decide_erasure,
     decide_transfer,
     is_written_reason,
 )
@@ -342,3 +344,46 @@ def test_the_decision_is_pure():
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
 
     assert names == {"__future__", "dataclasses", "enum", "typing", "strongroom.access.roles"}
+
+
+def erasing_host(name: str = "uid 0") -> Actor:
+    """The command line of that user."""
+    return Actor(ActorKind.HOST, name, scope=EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("actor", "requested", "hours", "refused"),
+    [
+        (erasing_host(), (ActorKind.HOST, "uid 0"), 0, Reason.SECOND_PERSON_MISSING),
+        (erasing_host(), (ActorKind.HOST, "uid 0"), 23.99, Reason.SECOND_PERSON_MISSING),
+        (erasing_host(), (ActorKind.HOST, "uid 0"), -48, Reason.SECOND_PERSON_MISSING),
+        (erasing_host(), (ActorKind.HOST, "uid 0"), 24, None),
+        (erasing_host("uid 1"), (ActorKind.HOST, "uid 0"), 0, None),
+        (erasing_host(), (ActorKind.PERSON, "vera"), 0, None),
+        (erasing_host(), (ActorKind.PERSON, "uid 0"), 0, None),
+        (person("custodian", name="vera"), (ActorKind.PERSON, "vera"), 1000, Reason.SECOND_PERSON_MISSING),
+        (person("custodian", name="anna"), (ActorKind.PERSON, "vera"), 0, None),
+        (person("radiologist", name="anna"), (ActorKind.PERSON, "vera"), 0, Reason.ACTION_NOT_GRANTED),
+        (
+            replace(person("custodian"), kind=ActorKind.SERVICE),
+            (ActorKind.PERSON, "vera"),
+            0,
+            Reason.KIND_CANNOT,
+        ),
+    ],
+)
+def test_erasing_needs_a_second(
+    actor: Actor, requested: tuple[ActorKind, str], hours: float, refused: Reason | None
+) -> None:
+    """Somebody else than who asked, with custody; the host alone a day later; a clock put back helps nobody."""
+    decision = decide_erasure(actor, Requested(*requested, at=1_000_000.0), 1_000_000.0 + hours * 3600)
+
+    assert refused == (decision.reason if isinstance(decision, Refusal) else None)
+
+
+def test_what_is_on_hold_is_not_erased_by_anybody() -> None:
+    """However many agree."""
+    decision = decide_erasure(erasing_host("uid 1"), Requested(ActorKind.HOST, "uid 0", 0.0), 1e9, Target(on_hold=True))
+
+    assert isinstance(decision, Refusal)
+    assert Reason.ON_HOLD == decision.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import threading
 
+import apsw
 import pytest
 
 from strongroom.errors import ConfigurationError, ConflictError, IntegrityError, NotFound, OutOfResources
@@ -334,3 +335,81 @@ def test_check_names_a_damaged_second_copy(home):
 
     assert any("second copy" in finding for finding in keyring.check())
     keyring.close()
+
+
+def raw(path, key):
+    """Every page of a database, opened, with what is free inside of it."""
+    copy = path.with_name("plain.db")
+    copy.write_bytes(path.read_bytes())
+    connection = apsw.Connection(str(copy))
+    for pragma in ("cipher = 'chacha20'", f"key = 'raw:{key.hex()}'", "journal_mode = delete", "rekey = ''"):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    connection.close()
+    data = copy.read_bytes()
+    copy.unlink()
+    return data
+
+
+def wrapped_of(keyring, key_id):
+    """The wrapped key as it stands in the first copy."""
+    return keyring._row("key_id = ?", key_id).wrapped
+
+
+def test_a_shredded_key_is_in_no_byte_of_either_copy(home):
+    """Not in a page, a free page, the log, the new generation or what was damaged once; the others are all there."""
+    keyring = opened(home)
+    (home[0] / "keyring.db.damaged-1").write_bytes(b"left of a first copy")
+    gone = home[2].pop("1.2.7")
+    wrapped = wrapped_of(keyring, gone.key_id)
+    assert keyring.get(gone.key_id) == gone
+    assert keyring.of_study("1.2.7") == (gone.key_id,)
+
+    assert keyring.shred([gone.key_id, bytes(16)]) == 1
+
+    with pytest.raises(NotFound):
+        keyring.get(gone.key_id)
+    assert keyring.find("1.2.7") is None
+    assert_all_there(keyring, home[2])
+    assert (home[0] / "keyring.db-wal").stat().st_size == 0
+    keyring.close()
+    assert not (home[0] / "keyring.db.damaged-1").exists()
+    pages = raw(home[0] / "keyring.db", MASTER.derive("keyring database 1"))
+    assert wrapped not in pages
+    assert gone.key_id not in pages
+    (name,) = home[1].listing("keyring")
+    assert name == "keys.2-00000001.chain"
+    again = opened(home)
+    assert again.notices == ()
+    assert again.for_study("1.2.7") != gone
+    again.close()
+
+
+@pytest.mark.parametrize("step", ["rewrite", "_note_head", "truncate_log"])
+def test_shredding_that_was_cut_short_is_done_when_asked_again(home, step, monkeypatch):
+    """No key of another study is lost at any step, whatever a crash leaves."""
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_arguments, **_named):
+        raise KilledError
+
+    keyring = opened(home)
+    gone = home[2].pop("1.2.7")
+    target = {"rewrite": type(keyring._copy), "_note_head": Keyring, "truncate_log": Database}[step]
+    with monkeypatch.context() as patch:
+        patch.setattr(target, step, kill)
+        with pytest.raises(KilledError):
+            keyring.shred([gone.key_id])
+    keyring._database.close()
+    again = opened(home)
+    again.shred([gone.key_id])
+
+    with pytest.raises(NotFound):
+        again.get(gone.key_id)
+    assert_all_there(again, home[2])
+    again.close()
+    last = opened(home)
+    assert last.notices == ()
+    assert_all_there(last, home[2])
+    last.close()
