@@ -22,6 +22,7 @@ from strongroom.app import background
 from strongroom.app import config as configuration
 from strongroom.app.founding import AUTHORITY_PURPOSE, MASTER_KEY_FILE
 from strongroom.app.home import Home
+from strongroom.app.switching import finish_switch
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
 from strongroom.archive.committer import Committer
@@ -29,15 +30,17 @@ from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
 from strongroom.archive.fragments import Fragments
+from strongroom.archive.healing import Damage
 from strongroom.archive.job_keeping import JobKeeper
 from strongroom.archive.jobs import Jobs
 from strongroom.archive.recovery import reconcile
 from strongroom.archive.tokens import Tokens
+from strongroom.archive.upkeep import Upkeep
 from strongroom.audit.report import Reporter
 from strongroom.audit.trail import MAIN, Trail
 from strongroom.catalogue.record import Recorder
 from strongroom.dicom.limits import Limits
-from strongroom.errors import ConflictError, HomeInUseError
+from strongroom.errors import ConflictError, HomeInUseError, IntegrityError
 from strongroom.ground.chain import Head
 from strongroom.ground.database import Database
 from strongroom.ground.disk import DiskMedium
@@ -50,7 +53,9 @@ TLS_DOOR = "dicom"
 LEGACY_DOOR = "legacy"
 WEB_DOOR = "web"
 CLEAR = "plain text"
-_LOCK = "lock"
+LOCK = "lock"
+CATALOGUE, REGISTER = "catalogue", "register"
+VAULT = "vault"
 
 
 @final
@@ -75,6 +80,10 @@ class Archive:
     def custodian(self, session: Session) -> Custodian:
         """The keepers' tools for *session*."""
         return Custodian(self.core, self.directory, self.authority, session)
+
+    def upkeep(self, session: Session) -> Upkeep:
+        """The keepers' tools for the packs, for *session*."""
+        return Upkeep(self.core, session)
 
     def tokens(self, session: Session) -> Tokens:
         """The keepers' tools for tokens, for *session*."""
@@ -154,12 +163,14 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
     """Own *home* and open what is in it; raises HomeInUseError while another process owns it."""
     medium = DiskMedium(home.root)
     try:
-        lock = medium.lock(_LOCK)
+        lock = medium.lock(LOCK)
     except ConflictError as error:
         raise HomeInUseError("another Strongroom process owns this home; stop it first, or wait for it") from error
     with contextlib.ExitStack() as stack:
         stack.callback(lock.release)
         config = home.config()
+        finish_switch(home)
+        _require_database(home, medium)
         master = load_master(home, passphrase)
         parts = _open_parts(home, config, master, medium, stack)
         authority = Authority.load(
@@ -169,6 +180,8 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
         core = Core(parts, Committer(parts, asyncio.get_running_loop()))
         core.fragments = Fragments(core)
         core.jobs = Jobs(core)
+        core.damage = Damage(core)
+        parts.damaged = core.damage.met
         core.committer.start()
         try:
             if owed:
@@ -187,11 +200,9 @@ def _open_parts(
 ) -> Parts:
     keyring = Keyring.open(home.root, master, medium)
     stack.callback(keyring.close)
-    database = Database(home.database_file, master.derive("database 1"))
+    database = _open_database(home, master)
     stack.callback(database.close)
-    database.migrate("catalogue", "strongroom.catalogue.migrations")
-    database.migrate("register", "strongroom.register.migrations")
-    vault = Vault(medium, "vault", pack_bytes=config.limits.pack_mebibytes << 20, leases=MAX_LEASES)
+    vault = Vault(medium, VAULT, pack_bytes=config.limits.pack_mebibytes << 20, leases=MAX_LEASES)
     stack.callback(vault.close)
     trail_key = master.derive("trail 1")
     trail = Trail.open(medium, "trail", trail_key, expected=_flushed_head(database))
@@ -209,8 +220,36 @@ def _open_parts(
         reporter=Reporter(config.dicom.ae_title, config.dicom.ae_title),
         clock=lambda: datetime.now(UTC),
         entropy=os.urandom,
-        header_limits=Limits(max_data_set_length=config.limits.data_set_gibibytes << 30),
+        header_limits=header_limits(config),
     )
+
+
+def header_limits(config: configuration.Config) -> Limits:
+    """What a data set may be, as configured."""
+    return Limits(max_data_set_length=config.limits.data_set_gibibytes << 30)
+
+
+def _require_database(home: Home, medium: DiskMedium) -> None:
+    """An empty database is made for a new home only; where packs or a trail are, losing it is not passed over."""
+    if not home.database_file.exists() and (medium.listing(VAULT) or medium.listing("trail")):
+        raise IntegrityError(
+            "archive.db is missing, and this home holds images or a trail: put it back from a backup,"
+            " or make the catalogue anew with: strongroom rebuild"
+        )
+
+
+def _open_database(home: Home, master: MasterKey) -> Database:
+    try:
+        database = Database(home.database_file, master.derive("database 1"))
+    except IntegrityError as damaged:
+        raise IntegrityError(f"{damaged}: `strongroom rebuild` makes the catalogue anew") from damaged
+    try:
+        database.migrate(CATALOGUE, "strongroom.catalogue.migrations")
+        database.migrate(REGISTER, "strongroom.register.migrations")
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def _flushed_head(database: Database) -> Head | None:

@@ -71,6 +71,13 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     data_set_gibibytes: int = 16
 
 
+class Scrub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Opening every blob again in the background; reasons in docs/limits.md."""
+
+    days: int = 30
+    mebibytes_per_second: int = 20
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The whole file."""
 
@@ -78,9 +85,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     web: Web = Web()
     legacy: Legacy | None = None
     limits: Limits = Limits()
+    scrub: Scrub = Scrub()
 
 
-_SECTIONS: dict[str, type[msgspec.Struct]] = {"dicom": Dicom, "web": Web, "legacy": Legacy, "limits": Limits}
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "dicom": Dicom,
+    "web": Web,
+    "legacy": Legacy,
+    "limits": Limits,
+    "scrub": Scrub,
+}
 
 
 def load(path: Path) -> Config:
@@ -140,6 +154,9 @@ def _check(config: Config, name: str) -> None:
     for field in msgspec.structs.fields(Limits):
         if getattr(config.limits, field.name) < 1:
             raise ConfigurationError(f"{name}: limits.{field.encode_name} must be at least 1")
+    for field in msgspec.structs.fields(Scrub):
+        if getattr(config.scrub, field.name) < 1:
+            raise ConfigurationError(f"{name}: scrub.{field.encode_name} must be at least 1")
 
 
 def _check_web(web: Web, name: str) -> None:
@@ -234,6 +251,10 @@ associations-per-device = 64
 idle-seconds = 600           # an association without traffic is aborted after this
 pack-mebibytes = 256         # size of one pack file
 data-set-gibibytes = 16      # largest data set taken
+
+[scrub]                      # every blob is opened and compared again, the one that waits longest first
+days = 30                    # at least once in so many days
+mebibytes-per-second = 20    # and no faster than this
 
 # [legacy]                   # only for devices that cannot do TLS: plain text, store and echo only
 # listen = "127.0.0.1:11112"
