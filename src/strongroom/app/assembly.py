@@ -22,6 +22,7 @@ from strongroom.app import background, generation, returned
 from strongroom.app import config as configuration
 from strongroom.app.founding import AUTHORITY_PURPOSE, MASTER_KEY_FILE
 from strongroom.app.home import Home, small_files
+from strongroom.app.switching import finish_switch
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
 from strongroom.archive.backups import Backups, refuse_nested
@@ -33,6 +34,7 @@ from strongroom.archive.directory import Directory
 from strongroom.archive.erase_keeping import Erasing
 from strongroom.archive.erasing import bring_together
 from strongroom.archive.fragments import Fragments
+from strongroom.archive.healing import Damage
 from strongroom.archive.holding import Holding
 from strongroom.archive.job_keeping import JobKeeper
 from strongroom.archive.jobs import Jobs
@@ -42,11 +44,12 @@ from strongroom.archive.recovery import integrity, reconcile
 from strongroom.archive.rotation import Rotation
 from strongroom.archive.second import SecondPacks, SecondVault
 from strongroom.archive.tokens import Tokens
+from strongroom.archive.upkeep import Upkeep
 from strongroom.audit.report import Reporter
 from strongroom.audit.trail import MAIN, Trail
 from strongroom.catalogue.record import Recorder
 from strongroom.dicom.limits import Limits
-from strongroom.errors import ConflictError, HomeInUseError
+from strongroom.errors import ConflictError, HomeInUseError, IntegrityError
 from strongroom.ground import lasting
 from strongroom.ground.chain import Head
 from strongroom.ground.database import Database
@@ -65,7 +68,9 @@ TLS_DOOR = "dicom"
 LEGACY_DOOR = "legacy"
 WEB_DOOR = "web"
 CLEAR = "plain text"
-_LOCK = "lock"
+LOCK = "lock"
+CATALOGUE, REGISTER = "catalogue", "register"
+VAULT = "vault"
 
 
 @final
@@ -98,6 +103,10 @@ class Archive:
     def custodian(self, session: Session) -> Custodian:
         """The keepers' tools for *session*."""
         return Custodian(self.core, self.directory, self.authority, session)
+
+    def upkeep(self, session: Session) -> Upkeep:
+        """The keepers' tools for the packs, for *session*."""
+        return Upkeep(self.core, session)
 
     def tokens(self, session: Session) -> Tokens:
         """The keepers' tools for tokens, for *session*."""
@@ -197,7 +206,7 @@ def own(home: Home) -> Iterator[DiskMedium]:
     """
     medium = DiskMedium(home.root)
     try:
-        lock = medium.lock(_LOCK)
+        lock = medium.lock(LOCK)
     except ConflictError as error:
         medium.close()
         raise HomeInUseError("another Strongroom process owns this home; stop it first, or wait for it") from error
@@ -221,6 +230,8 @@ async def open_owned(home: Home, medium: DiskMedium, master: MasterKey) -> Async
     """Open what is in a home that the caller owns."""
     with contextlib.ExitStack() as stack:
         config = home.config()
+        finish_switch(home)
+        _require_database(home, medium)
         parts = _open_parts(home, config, master, medium, stack)
         authority = Authority.load(
             home.keys, master.derive(AUTHORITY_PURPOSE), clock=parts.clock, entropy=parts.entropy
@@ -230,6 +241,8 @@ async def open_owned(home: Home, medium: DiskMedium, master: MasterKey) -> Async
         core = Core(parts, Committer(parts, asyncio.get_running_loop()))
         core.fragments = Fragments(core)
         core.jobs = Jobs(core)
+        core.damage = Damage(core)
+        parts.damaged = core.damage.met
         core.committer.start()
         try:
             if owed:
@@ -257,11 +270,9 @@ def _open_parts(
 ) -> Parts:
     keyring = Keyring.open(home.root, master, medium, files=files)
     stack.callback(keyring.close)
-    database = Database(home.database_file, master.derive("database 1"), files=files)
+    database = _open_database(home, master, files)
     stack.callback(database.close)
-    database.migrate("catalogue", "strongroom.catalogue.migrations")
-    database.migrate("register", "strongroom.register.migrations")
-    vault = Vault(medium, "vault", pack_bytes=config.limits.pack_mebibytes << 20, leases=MAX_LEASES)
+    vault = Vault(medium, VAULT, pack_bytes=config.limits.pack_mebibytes << 20, leases=MAX_LEASES)
     stack.callback(vault.close)
     trail_key = lasting.load(home.keys, master).derive(lasting.TRAIL)
     trail = Trail.open(medium, "trail", trail_key, expected=_flushed_head(database))
@@ -279,7 +290,7 @@ def _open_parts(
         reporter=Reporter(config.dicom.ae_title, config.dicom.ae_title),
         clock=lambda: datetime.now(UTC),
         entropy=os.urandom,
-        header_limits=Limits(max_data_set_length=config.limits.data_set_gibibytes << 30),
+        header_limits=header_limits(config),
         tombstones=TombstoneFile(medium, TOMBSTONES, master.derive(TOMBSTONE_PURPOSE)),
     )
     finish_retiring(parts)
@@ -293,6 +304,34 @@ def _second_vault(core: Core, home: Home, config: configuration.Config) -> Secon
     refuse_nested(home.root, root)
     core.parts.second = SecondPacks(root)
     return SecondVault(core, home.root, root, config.vault.second_mebibytes_per_second)
+
+
+def header_limits(config: configuration.Config) -> Limits:
+    """What a data set may be, as configured."""
+    return Limits(max_data_set_length=config.limits.data_set_gibibytes << 30)
+
+
+def _require_database(home: Home, medium: DiskMedium) -> None:
+    """An empty database is made for a new home only; where packs or a trail are, losing it is not passed over."""
+    if not home.database_file.exists() and (medium.listing(VAULT) or medium.listing("trail")):
+        raise IntegrityError(
+            "archive.db is missing, and this home holds images or a trail: put it back from a backup,"
+            " or make the catalogue anew with: strongroom rebuild"
+        )
+
+
+def _open_database(home: Home, master: MasterKey, files: DatabaseFiles) -> Database:
+    try:
+        database = Database(home.database_file, master.derive("database 1"), files=files)
+    except IntegrityError as damaged:
+        raise IntegrityError(f"{damaged}: `strongroom rebuild` makes the catalogue anew") from damaged
+    try:
+        database.migrate(CATALOGUE, "strongroom.catalogue.migrations")
+        database.migrate(REGISTER, "strongroom.register.migrations")
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def _flushed_head(database: Database) -> Head | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from strongroom.archive import healing, scrub
+
 if TYPE_CHECKING:
     from strongroom.app.assembly import Archive
 
@@ -17,3 +19,8 @@ def register(archive: Archive) -> None:
     """Name the handler of each kind of job; called once, before anything runs."""
     if archive.second is not None:
         archive.second.register()
+    core, settings = archive.core, archive.config.scrub
+    rate = settings.mebibytes_per_second << 20
+    core.jobs.handle(scrub.SCRUB, scrub.handler(core, days=settings.days, bytes_per_second=rate))
+    core.jobs.every(scrub.SCRUB, scrub.EVERY_SECONDS, first=scrub.FIRST_SECONDS)
+    core.jobs.handle(healing.HEAL, healing.handler(core))

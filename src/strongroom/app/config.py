@@ -80,6 +80,13 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     data_set_gibibytes: int = 16
 
 
+class Scrub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Opening every blob again in the background; reasons in docs/limits.md."""
+
+    days: int = 30
+    mebibytes_per_second: int = 20
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """The whole file."""
 
@@ -88,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
     legacy: Legacy | None = None
     limits: Limits = Limits()
     vault: Vault = Vault()
+    scrub: Scrub = Scrub()
 
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -96,6 +104,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "legacy": Legacy,
     "limits": Limits,
     "vault": Vault,
+    "scrub": Scrub,
 }
 
 
@@ -160,6 +169,9 @@ def _check(config: Config, name: str) -> None:
     for field in msgspec.structs.fields(Limits):
         if getattr(config.limits, field.name) < 1:
             raise ConfigurationError(f"{name}: limits.{field.encode_name} must be at least 1")
+    for field in msgspec.structs.fields(Scrub):
+        if getattr(config.scrub, field.name) < 1:
+            raise ConfigurationError(f"{name}: scrub.{field.encode_name} must be at least 1")
 
 
 def _check_web(web: Web, name: str) -> None:
@@ -258,6 +270,9 @@ data-set-gibibytes = 16      # largest data set taken
 [vault]
 second = ""                  # a folder on another disk that gets every closed pack once more, "/srv/second"
 second-mebibytes-per-second = 0  # how fast it is written; 0 is as fast as it goes
+[scrub]                      # every blob is opened and compared again, the one that waits longest first
+days = 30                    # at least once in so many days
+mebibytes-per-second = 20    # and no faster than this
 
 # [legacy]                   # only for devices that cannot do TLS: plain text, store and echo only
 # listen = "127.0.0.1:11112"

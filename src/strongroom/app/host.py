@@ -22,9 +22,18 @@ _PATIENCE_SECONDS = 5.0
 
 def perform(path: Path, operation: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Run *operation* on the home at *path*; yields progress objects and at last {"result": ...}."""
-    home = open_home(path)
+    yield from _run(_replies(open_home(path), operation, parameters))
+
+
+def rebuild(path: Path, *, without_register: bool, passphrase_file: Path | None) -> Iterator[dict[str, Any]]:
+    """Make the catalogue of the home at *path* anew, which no server may have open; see `app.rebuilding`."""
+    from strongroom.app.rebuilding import rebuild as replies  # noqa: PLC0415 -- nothing else needs all of this
+
+    yield from _run(replies(open_home(path), without_register=without_register, passphrase_file=passphrase_file))
+
+
+def _run(replies: AsyncGenerator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     loop = asyncio.new_event_loop()
-    replies = _replies(home, operation, parameters)
     try:
         while True:
             try:

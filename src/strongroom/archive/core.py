@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
+    from strongroom.archive.healing import Damage
     from strongroom.archive.jobs import Jobs
-    from strongroom.archive.second import SecondPacks
     from strongroom.audit.report import Reporter
     from strongroom.audit.trail import Trail
+    from strongroom.catalogue.instances import InstanceRow
     from strongroom.catalogue.record import Recorder
     from strongroom.dicom.limits import Limits
     from strongroom.ground.database import Database
     from strongroom.ground.keyring import Keyring
     from strongroom.ground.medium import Medium
     from strongroom.ground.tombstone_file import TombstoneFile
+    from strongroom.vault.heal import PackSource
     from strongroom.vault.pack import Lease, Vault
 
 MAX_LEASES = 8
@@ -60,8 +62,10 @@ class Parts:
     tombstones: TombstoneFile
     erased: set[str] = field(default_factory=set)
     """Study Instance UIDs that were erased and are not taken again."""
-    second: SecondPacks | None = None
-    """Where damaged packs can be healed from."""
+    second: PackSource | None = None
+    """Copies of the closed packs in another place, if there are any."""
+    damaged: Callable[[InstanceRow, bool], None] = lambda _row, _served: None
+    """Told from any thread of a blob that is not what was written, and whether a copy is served instead."""
 
 
 @final
@@ -75,6 +79,7 @@ class Core:
     likenesses: Likenesses = field(init=False)
     """How the data sets that came in lately are built."""
     jobs: Jobs = field(init=False)
+    damage: Damage = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whatever removes or replaces files of the vault, and by whatever copies them: one at a time."""

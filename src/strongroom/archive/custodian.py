@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 from strongroom.access.roles import Action
 from strongroom.archive import recording
 from strongroom.archive.acts import Change, Note
-from strongroom.archive.inspection import Inspection
+from strongroom.archive.upkeep import Upkeep
 from strongroom.audit.codes import EventType
 from strongroom.audit.trail import Filter
 from strongroom.audit.verify import verify
@@ -209,22 +209,9 @@ class Custodian:
         return await asyncio.to_thread(read)
 
     async def check(self, *, read: bool) -> AsyncGenerator[dict[str, Any]]:
-        """Compare catalogue and packs, with *read* every byte; yields progress and the result."""
-        await self._session.require(Action.CUSTODY)
-        inspection = Inspection(self._core.parts, read=read)
-        steps = inspection.run()
-        while (done := await asyncio.to_thread(next, steps, None)) is not None:
-            yield {"progress": {"done": done, "total": inspection.total}}
-        if inspection.good:
-            at = self._core.parts.clock().timestamp()
-            await self._core.committer.submit(
-                Change(lambda connection: catalogue.checked(connection, inspection.good, at), ())
-            )
-        if inspection.findings:
-            await self._core.committer.submit(
-                Note((recording.integrity_alert(self._core.parts, len(inspection.findings)),))
-            )
-        yield {"result": {"findings": inspection.findings, "checked": inspection.checked, "read": read}}
+        """See `Upkeep.check`."""
+        async for reply in Upkeep(self._core, self._session).check(read=read):
+            yield reply
 
     async def trail(
         self, *, last: int, patient: str | None, actor: str | None, refused: bool

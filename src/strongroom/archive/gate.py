@@ -15,8 +15,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, final
 
 from strongroom.access.identity import Caller, Door, DoorKind, Rejection, WebCaller
-from strongroom.access.policy import EVERYTHING, Actor
-from strongroom.access.roles import SYSTEM_TASKS, ActorKind
+from strongroom.access.policy import ARCHIVE, EVERYTHING, Actor, Refusal, decide
+from strongroom.access.roles import SYSTEM_TASKS, Action, ActorKind
 from strongroom.archive import recording
 from strongroom.archive.acts import Change, Note
 from strongroom.archive.credentials import (
@@ -44,6 +44,17 @@ LOGIN_SECONDS = 3600.0
 """A service that goes on using its token from one address is recorded as signed in again after so long."""
 MAX_LOGINS = 4096
 """Pairs of token and address remembered for that; beyond, the one recorded longest ago is recorded anew."""
+
+
+def require_of_host(uid: int, action: Action) -> None:
+    """
+    Raise AccessDenied unless the host may do *action* to the archive as a whole.
+
+    For what works on a home that cannot be opened: `rebuild`. Whatever it did is recorded by a session afterwards.
+    """
+    decision = decide(Actor(ActorKind.HOST, f"uid {uid}", scope=EVERYTHING, address="localhost"), action, ARCHIVE)
+    if isinstance(decision, Refusal):
+        raise AccessDenied(decision.reason.value)
 
 
 @final

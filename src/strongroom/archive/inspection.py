@@ -1,161 +1,115 @@
 """
-`check`: is everything that was promised there, and is it what was received?
+`check`, the quick part: is everything that was promised where it was promised to be?
 
 1. The packs are structurally whole (vault.check), and the database and keyring are.
-2. Every catalogue row has its record where it says, under the blob id it says (I2).
-3. Every record in the packs is known: a row, a conflict, a quarantine entry, a deletion, or it is named as an orphan (a
-   crash left it; it was never answered with success, or its row was lost).
-4. With *read*: every byte opens under its key and the SHA-256 of the data set is the one in the catalogue.
+2. Every row of catalogue and register has its record where it says, under the blob id it says, of that length (I2).
+3. Every record in the packs is known to a row, or it is named as an orphan (a crash left it, or its row was lost).
+Pack by pack, so that memory is that of one pack's index. Opening every byte is `archive.proving`'s part.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Final, final
 
-from strongroom.archive.blobs import found_again, open_blob, place
-from strongroom.catalogue import instances as catalogue
+from strongroom.archive.findings import Finding, Kind
+from strongroom.catalogue import places
 from strongroom.catalogue.lookups import has_blob
-from strongroom.errors import NotFound, StrongroomError
-from strongroom.register import conflicts, deletions, lookups, quarantine, retired, tombstones
+from strongroom.errors import IntegrityError, NotFound
+from strongroom.register import lookups, retired, tombstones
+from strongroom.register import places as kept
 from strongroom.vault import check as vault_check
-from strongroom.vault.blob import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from strongroom.archive.core import Parts
-    from strongroom.catalogue.instances import InstanceRow
-    from strongroom.register.deletions import Deleted
+    from strongroom.vault.check import Entry
 
-STEP = 100
-"""Instances between two signs of progress."""
-MAX_FINDINGS = 10_000
+MAX_FINDINGS: Final = 10_000
+"""Findings listed; an archive with more has to be looked at by a person anyway."""
 
 
 @final
 class Inspection:
-    """One run; iterate `run` in a worker thread, then look at findings, checked and good."""
+    """One run; iterate `run` in a worker thread, then call `settle` behind a pause, then look at findings."""
 
-    def __init__(self, parts: Parts, *, read: bool) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._read = read
-        self.findings: list[dict[str, Any]] = []
-        self.checked = 0
-        self.total = 0
-        self._shredded: frozenset[bytes] = frozenset()
-        self.good: list[int] = []
-        """Ids of the instances whose every byte was compared and found right."""
+        self.findings: list[Finding] = []
+        self.packs = len(parts.vault.packs())
+        self.rows = 0
+        self.suspects: list[tuple[int, int, bytes, bytes]] = []
+        """Records without a row, as (pack, offset, blob id, key id): some may be on their way into the catalogue."""
 
     def run(self) -> Iterator[int]:
-        """Do it all; yields how many instances are done, now and then."""
+        """Do it all; yields how many packs are done."""
         parts = self._parts
-        # what is written while this runs is not looked at: pack ends first, then the rows
-        known = set()
-        with parts.database.reader() as connection:
-            gone = retired.numbers(connection)
-        for finding in vault_check.check(parts.vault, read=False, retired=gone):
-            if finding.kind is vault_check.FindingKind.MISSING_PACK and self._was_retired(finding.pack):
-                continue
-            self._found(finding.kind.value, finding.where, finding.detail)
         for problem in parts.keyring.check():
-            self._found("keyring", "keyring.db", problem)
+            self.found(Finding(Kind.KEYRING, problem, file="keyring.db"))
         for problem in parts.database.damage():
-            self._found("database", "archive.db", problem)
-        with parts.database.reader() as connection:
-            self.total = catalogue.counts(connection).instances
-            for row in catalogue.all_instances(connection):
-                known.add(bytes(row.blob_id))
-                self._look_at(row)
-                self.checked += 1
-                if self.checked % STEP == 0:
-                    yield self.checked
-            self._shredded = tombstones.key_ids(connection)
-            known.update(bytes(one.kept.blob_id) for one in _all(conflicts.listed, connection))
-            known.update(bytes(one.kept.blob_id) for one in _all(quarantine.listed, connection))
-            for deleted in _all(deletions.listed, connection):
-                known.add(bytes(deleted.kept.blob_id))
-                self._look_at_deleted(deleted)
-        self._orphans(known)
-        yield self.checked
+            self.found(Finding(Kind.DATABASE, problem, file="archive.db"))
+        absent = list(vault_check.missing_packs(parts.vault))
+        with parts.database.reader() as connection:  # read behind the listing: a pack is retired first, then removed
+            gone = retired.numbers(connection)
+        for missing in absent:
+            if missing.pack in gone:
+                continue
+            self._pack_found(missing)
+            self._compare(missing.pack, [], None)
+        for done, number in enumerate(parts.vault.packs(), 1):
+            self._look_at(number)
+            yield done
 
-    def _look_at(self, row: InstanceRow) -> None:
-        parts = self._parts
-        try:
-            finding = vault_check.check_record(parts.vault, place(row), row.blob_id)
-            if finding is not None and (moved := self._moved(row)) is not None:
-                row, finding = moved, vault_check.check_record(parts.vault, place(moved), row.blob_id)
-            if finding is not None:
-                self._found(finding.kind.value, f"instance {row.id}, {finding.where}", finding.detail)
-                return
-            if not self._read:
-                return
-            opener = open_blob(parts, row)
-            digest = hashlib.sha256()
-            for cover in opener.windows():
-                digest.update(opener.open(parts.vault.read(place(row), cover.sealed_start, cover.sealed_stop), cover))
-        except StrongroomError as error:
-            self._found(
-                "damaged-blob", f"instance {row.id}, pack {row.location.pack} at {row.location.offset}", str(error)
-            )
-            return
-        if digest.digest() == row.digest:
-            self.good.append(row.id)
-        else:
-            self._found("wrong-digest", f"instance {row.id}", "the data set is not the one that was received")
-
-    def _was_retired(self, pack: int) -> bool:
-        """Whether a pack went on purpose while this runs."""
+    def settle(self) -> None:
+        """Look again for rows of the suspects; whatever was being written when they were met is written now."""
         with self._parts.database.reader() as connection:
-            return pack in retired.numbers(connection)
+            shredded = tombstones.key_ids(connection)
+            for pack, offset, blob_id, key_id in self.suspects:
+                if key_id in shredded:
+                    continue  # erased; its pack waits to be compacted
+                if not has_blob(connection, blob_id) and not lookups.has_blob(connection, blob_id):
+                    self.found(Finding(Kind.ORPHAN, "a record that no row knows", pack=pack, offset=offset))
 
-    def _moved(self, row: InstanceRow) -> InstanceRow | None:
-        """Where a blob lies now whose pack was compacted since its row was read."""
-        try:
-            return found_again(self._parts, row)
-        except NotFound:
-            return None
-
-    def _look_at_deleted(self, deleted: Deleted) -> None:
-        """What was deleted can be taken back only while its record is there."""
-        kept = deleted.kept
-        where = Location(kept.pack, kept.offset, kept.length, kept.plain_length)
-        try:
-            finding = vault_check.check_record(self._parts.vault, where, kept.blob_id)
-        except StrongroomError as error:
-            self._found("damaged-blob", f"deleted instance {deleted.id}, pack {kept.pack} at {kept.offset}", str(error))
-            return
-        if finding is not None:
-            self._found(finding.kind.value, f"deleted instance {deleted.id}, {finding.where}", finding.detail)
-
-    def _orphans(self, known: set[bytes]) -> None:
-        vault = self._parts.vault
-        for pack in vault.packs():
-            try:
-                for record in vault.records(pack):
-                    if record.key_id in self._shredded:
-                        continue  # erased; its pack waits to be compacted
-                    if bytes(record.blob_id) not in known and not self._is_new(bytes(record.blob_id)):
-                        self._found(
-                            "orphan",
-                            f"pack {pack} at {record.location.offset}",
-                            "a record that no row knows; never promised",
-                        )
-            except StrongroomError:
-                continue  # the structure check has named it
-
-    def _is_new(self, blob_id: bytes) -> bool:
-        """Whether a row came in since the rows were read: the archive goes on taking images meanwhile."""
-        with self._parts.database.reader() as connection:
-            return has_blob(connection, blob_id) or lookups.has_blob(connection, blob_id)
-
-    def _found(self, kind: str, where: str, detail: str) -> None:
+    def found(self, finding: Finding) -> None:
+        """List a finding, up to a number."""
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append({"kind": kind, "where": where, "detail": detail})
+            self.findings.append(finding)
 
+    def _look_at(self, number: int) -> None:
+        records: list[Entry] = []
+        try:
+            stop = self._parts.vault.file(number)[1]
+            for finding in vault_check.check_pack(self._parts.vault, number, listing=records):
+                self._pack_found(finding)
+        except NotFound:
+            return  # compacted away meanwhile
+        except IntegrityError as damaged:
+            self.found(Finding(Kind.DAMAGED_PACK, str(damaged), pack=number, offset=0))
+            return
+        self._compare(number, records, stop)
 
-def _all(listed: Any, connection: Any) -> Iterator[Any]:
-    after = 0
-    while page := listed(connection, after=after):
-        yield from page
-        after = page[-1].id
+    def _compare(self, number: int, records: list[Entry], stop: int | None) -> None:
+        """Rows against records; *stop* is where an open pack ended when it was looked at: what is behind is new."""
+        there = {entry.offset: entry for entry in records}
+        with self._parts.database.reader() as connection:
+            rows = [*places.in_pack(connection, number)]
+            rows += [places.Place(*row) for row in kept.in_pack(connection, number)]
+        for row in rows:
+            if stop is not None and row.offset >= stop:
+                continue
+            self.rows += 1
+            entry = there.pop(row.offset, None)
+            what = f"{row.table.replace('_', ' ')} {row.id}"
+            if entry is None:
+                detail = "no record stands there"
+            elif entry.blob_id != row.blob_id or entry.sealed_length != row.length:
+                detail = "another record stands there"
+            else:
+                continue
+            self.found(Finding(Kind.DAMAGED_RECORD, detail, pack=number, offset=row.offset, what=what))
+        self.suspects += [(number, offset, entry.blob_id, entry.key_id) for offset, entry in there.items()][
+            :MAX_FINDINGS
+        ]
+
+    def _pack_found(self, finding: vault_check.Finding) -> None:
+        self.found(Finding(Kind(finding.kind.value), finding.detail, pack=finding.pack, offset=finding.offset))

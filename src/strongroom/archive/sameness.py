@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from strongroom.archive.blobs import open_blob, place
+from strongroom.archive.record import Record
 from strongroom.dicom.convert import SyntaxConverter, can_convert
 from strongroom.dicom.uid import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from strongroom.errors import StrongroomError
-from strongroom.ground.seal import Opener, Slot, associated_data, open_all
+from strongroom.ground.seal import WINDOW, Slot, associated_data, open_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,10 +83,9 @@ def _plain_of(parts: Parts, earlier: InstanceRow | DepositAct) -> Iterable[memor
     if arrival is not None:
         yield from _plain_of_arrival(arrival)
         return
-    row: InstanceRow = earlier  # type: ignore[assignment]
-    opener: Opener = open_blob(parts, row)
-    for cover in opener.windows():
-        yield opener.open(parts.vault.read(place(row), cover.sealed_start, cover.sealed_stop), cover)
+    record = Record(parts, earlier)  # type: ignore[arg-type]
+    for cover in record.windows(0, None, window=WINDOW):
+        yield record.open(cover)
 
 
 def _plain_of_arrival(arrival: Arrival) -> Iterable[memoryview]:

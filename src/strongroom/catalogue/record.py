@@ -14,6 +14,7 @@ clears it.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -35,6 +36,7 @@ __all__ = [
     "RecordedInstance",
     "Recorder",
     "StoredBlob",
+    "described",
     "find_instance",
     "prepare",
 ]
@@ -150,18 +152,28 @@ class Recorder:
         if records != self._records:
             self.forget()
         try:
-            recorded = self._record(connection, prepared, header, stored, fragment)
+            recorded = self._record(connection, prepared, lambda: described(header), stored, fragment)
         except BaseException:
             self.forget()
             raise
         self._records = records + 1
         return recorded
 
+    def record_in_bulk(
+        self, connection: apsw.Connection, prepared: Prepared, upper: Callable[[], Described], stored: StoredBlob
+    ) -> RecordedInstance:
+        """
+        Add one instance while nobody else writes and nothing is rolled back: for a catalogue that is made anew.
+
+        *upper* is asked for what `described` says of its header, when that is not known by its fingerprints.
+        """
+        return self._record(connection, prepared, upper, stored, None)
+
     def _record(
         self,
         connection: apsw.Connection,
         prepared: Prepared,
-        header: Header,
+        upper: Callable[[], Described],
         stored: StoredBlob,
         fragment: bytes | None,
     ) -> RecordedInstance:
@@ -170,7 +182,7 @@ class Recorder:
         placement = series.placements.get(prints)
         known = placement is not None
         if placement is None:
-            placement = _placed(connection, identity, header)
+            placement = _placed(connection, identity, upper)
             if len(series.placements) < MAX_KNOWN_PRINTS:
                 series.placements[prints] = placement
         instance_id = _insert(connection, prepared, stored, placement)
@@ -198,15 +210,17 @@ class Recorder:
         return known
 
 
-def _placed(connection: apsw.Connection, identity: Identity, header: Header) -> Placement:
+def described(header: Header) -> Described:
+    """What a header says of the levels above its instance."""
+    return Described(describe(header, Level.PATIENT), describe(header, Level.STUDY), describe(header, Level.SERIES))
+
+
+def _placed(connection: apsw.Connection, identity: Identity, upper: Callable[[], Described]) -> Placement:
     """The slow way; looks for the instance first, so that a known one leaves no new rows of the levels above."""
     found = select(connection, "SELECT 1 FROM instance WHERE sop_instance_uid = ?", (identity.sop_instance_uid,))
     if found:
         raise ConflictError("this SOP Instance UID is in the catalogue already")
-    described = Described(
-        describe(header, Level.PATIENT), describe(header, Level.STUDY), describe(header, Level.SERIES)
-    )
-    return place(connection, identity, described)
+    return place(connection, identity, upper())
 
 
 def _insert(connection: apsw.Connection, prepared: Prepared, stored: StoredBlob, placement: Placement) -> int:

@@ -19,6 +19,8 @@ from strongroom.cli import (
     import_,
     init,
     jobs,
+    rebuild,
+    repair,
     restore,
     rotate,
     serve,
@@ -60,6 +62,8 @@ app.command("check", epilog=EXIT_HELP)(check.check)
 app.command("backup", epilog=EXIT_HELP, short_help="Copy the home elsewhere, while it runs.")(backup.backup)
 app.command("restore", epilog=EXIT_HELP, short_help="Make a home out of a backup.")(restore.restore)
 app.command("rotate", epilog=EXIT_HELP, short_help="Replace the master key.")(rotate.rotate)
+app.command("repair", epilog=EXIT_HELP, short_help="Make right what can be without guessing.")(repair.repair)
+app.command("rebuild", epilog=EXIT_HELP, short_help="Make the catalogue anew from the packs.")(rebuild.rebuild)
 app.add_typer(device.app, name="device")
 app.add_typer(erase.app, name="erase")
 app.add_typer(export.app, name="export")

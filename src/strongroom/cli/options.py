@@ -66,6 +66,15 @@ def human_bytes(count: int) -> str:
     raise AssertionError
 
 
+def duration(text: str, option: str) -> float:
+    """Seconds of '90s', '30m', '12h' or '2d'; a usage error otherwise."""
+    unit = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}.get(text[-1:])
+    number = text[:-1]
+    if unit is None or not number.isascii() or not number.isdigit() or int(number) == 0:
+        raise typer.BadParameter("a number with s, m, h or d behind it, such as 30m", param_hint=option)
+    return float(int(number) * unit)
+
+
 def moment(text: str) -> str:
     """A point in time of a result (UTC), to the minute, for a person: '2027-01-31 09:30 UTC'."""
     return f"{text[:16].replace('T', ' ')} UTC"

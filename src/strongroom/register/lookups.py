@@ -6,7 +6,17 @@ import apsw
 
 from strongroom.register.certificates import Certificate, _select
 
-__all__ = ["certificates_of_device", "has_blob"]
+__all__ = ["certificates_of_device", "has_blob", "keeps_anything"]
+
+
+def keeps_anything(connection: apsw.Connection) -> bool:
+    """Whether there is any conflict, quarantine entry or deletion at all: most archives save a search for each blob."""
+    return bool(
+        connection.execute(
+            "SELECT 1 FROM (SELECT 1 FROM conflict LIMIT 1) UNION ALL SELECT 1 FROM (SELECT 1 FROM quarantine LIMIT 1)"
+            " UNION ALL SELECT 1 FROM (SELECT 1 FROM deleted_instance LIMIT 1)"
+        ).fetchall()
+    )
 
 
 def has_blob(connection: apsw.Connection, blob_id: bytes) -> bool:

@@ -39,6 +39,7 @@ from strongroom.vault._layout import (
 )
 
 _WINDOW = 1 << 20
+_FOOTER_ZEROS = slice(16, 20)
 
 
 @final
@@ -128,6 +129,12 @@ def checksum_fits(file: File, found: Found) -> bool:
         data = file.pread(min(_WINDOW, stop - position), position)
         checksum.update(data)
     return decode_footer(file.pread(FOOTER, stop)) == checksum.finalize()
+
+
+def stray_bytes(file: File, end: int, stop: int) -> bool:
+    """Whether a byte is not zero where only zeros belong: inside the footer that ends at *end*, or behind it."""
+    data = file.pread(stop - end + FOOTER, end - FOOTER)
+    return any(data[_FOOTER_ZEROS]) or any(data[FOOTER:])
 
 
 def walk(file: File, *, stop: int | None = None) -> Iterator[Found | Gap]:

@@ -4,7 +4,7 @@ Looking at packs without a key: what is damaged, torn or missing. Nothing is cha
 1. The packs are numbered without a gap and each begins with its header.
 2. Every record is structurally whole; what is not is a gap.
 3. A closed pack ends with an index whose checksum is right and which lists what stands there.
-4. With *read*, every byte of every record: its checksum is right.
+4. With *read*, every byte of every record: its checksum is right, and only zeros stand behind it.
 
 That the bytes open under their keys, and that every catalogue row has its record, is the archive's part of `check`.
 """
@@ -17,11 +17,23 @@ from enum import Enum, unique
 from typing import final
 
 from strongroom.errors import IntegrityError, NotFound
-from strongroom.vault._layout import END, FIRST_RECORD, Entry, Kind, decode_end, decode_index, decode_pack_header
-from strongroom.vault._walk import Found, Gap, checksum_fits, record_at, walk
+from strongroom.vault._layout import (
+    END,
+    FIRST_RECORD,
+    PACK_HEADER,
+    Entry,
+    Kind,
+    aligned,
+    decode_end,
+    decode_index,
+    decode_pack_header,
+)
+from strongroom.vault._walk import Found, Gap, checksum_fits, record_at, stray_bytes, walk
 from strongroom.vault.blob import Location
 from strongroom.vault.pack import Vault
 from strongroom.vault.recovery import entry_of
+
+__all__ = ["Entry", "Finding", "FindingKind", "check", "check_pack", "check_record", "missing_packs"]
 
 
 @unique
@@ -34,6 +46,7 @@ class FindingKind(Enum):
     DAMAGED_RECORD = "damaged-record"
     GAP = "gap"  # bytes that were a record once
     TORN = "torn"  # bytes a crash left; never promised to anybody
+    STRAY_BYTES = "stray-bytes"  # zeros between records that are none any more; nothing is lost
 
 
 @final
@@ -60,11 +73,8 @@ def check(vault: Vault, *, read: bool = False, retired: frozenset[int] = frozens
     Without *read*, a few hundred bytes of every record are read; with it, everything. Packs in *retired* were emptied
     and removed on purpose.
     """
-    awaited = 1
+    yield from missing_packs(vault, retired)
     for number in vault.packs():
-        for missing in set(range(awaited, number)) - retired:
-            yield Finding(FindingKind.MISSING_PACK, missing, 0, f"there is no pack {missing}")
-        awaited = number + 1
         try:
             yield from check_pack(vault, number, read=read)
         except NotFound:
@@ -73,10 +83,29 @@ def check(vault: Vault, *, read: bool = False, retired: frozenset[int] = frozens
             yield Finding(FindingKind.DAMAGED_PACK, number, 0, str(damaged))
 
 
-def check_pack(vault: Vault, number: int, *, read: bool = False) -> Iterator[Finding]:
-    """Look at one pack. Raises NotFound, IntegrityError when the medium cannot be read or the header is damaged."""
+def missing_packs(vault: Vault, retired: frozenset[int] = frozenset()) -> Iterator[Finding]:
+    """Name the packs that are not there though one of a higher number is."""
+    awaited = 1
+    for number in vault.packs():
+        for missing in range(awaited, number):
+            if missing not in retired:
+                yield Finding(FindingKind.MISSING_PACK, missing, 0, f"there is no pack {missing}")
+        awaited = number + 1
+
+
+def check_pack(
+    vault: Vault, number: int, *, read: bool = False, listing: list[Entry] | None = None
+) -> Iterator[Finding]:
+    """
+    Look at one pack; the entries of its whole records go into *listing*.
+
+    Raises NotFound, IntegrityError when the medium cannot be read or the header is damaged.
+    """
     file, stop = vault.file(number)
-    header = decode_pack_header(file.pread(FIRST_RECORD, 0))
+    front = file.pread(FIRST_RECORD, 0)
+    header = decode_pack_header(front)
+    if any(front[PACK_HEADER:]):
+        yield Finding(FindingKind.STRAY_BYTES, number, PACK_HEADER, "bytes behind the header are not zero")
     if header.number != number:
         yield Finding(FindingKind.DAMAGED_PACK, number, 0, f"its header says it is pack {header.number}")
     index_offset = None if stop is not None else decode_end(file.pread(END, max(0, file.size() - END)))
@@ -98,6 +127,10 @@ def check_pack(vault: Vault, number: int, *, read: bool = False) -> Iterator[Fin
         stands.append(entry_of(found))
         if not fits:
             yield _damaged(number, found)
+        elif read and stray_bytes(file, found.end, aligned(found.end)):
+            yield _stray(number, found)
+    if listing is not None:
+        listing += [entry for entry in stands if entry.kind in (Kind.BLOB, Kind.CHUNKED)]
     yield from _gaps(number, gaps, listed or [])
     if stop is None and listed is None:
         yield Finding(FindingKind.DAMAGED_INDEX, number, 0, "the pack does not end with a readable index")
@@ -116,6 +149,8 @@ def check_record(vault: Vault, location: Location, blob_id: bytes) -> Finding | 
             detail = "another record stands there"
         elif not checksum_fits(file, found):
             return _damaged(location.pack, found)
+        elif stray_bytes(file, found.end, aligned(found.end)):
+            return _stray(location.pack, found)
         else:
             return None
     except NotFound:
@@ -128,6 +163,11 @@ def check_record(vault: Vault, location: Location, blob_id: bytes) -> Finding | 
 def _damaged(number: int, found: Found) -> Finding:
     detail = f"the checksum of the record of {found.end - found.offset} bytes is wrong"
     return Finding(FindingKind.DAMAGED_RECORD, number, found.offset, detail, found.blob_id)
+
+
+def _stray(number: int, found: Found) -> Finding:
+    detail = "bytes in or behind its footer that have to be zero are not; the record itself is whole"
+    return Finding(FindingKind.STRAY_BYTES, number, found.offset, detail, found.blob_id)
 
 
 def _gaps(number: int, gaps: list[Gap], listed: list[Entry]) -> Iterator[Finding]:

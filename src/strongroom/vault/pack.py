@@ -18,25 +18,21 @@ from typing import final
 
 from strongroom.errors import IntegrityError, NotFound, OutOfResources
 from strongroom.ground.medium import File, Medium
-from strongroom.ground.seal import plain_length
 from strongroom.vault._layout import (
-    CHUNK,
     END,
     FIRST_RECORD,
     FOOTER,
-    LONGEST_TRAILER,
     PACK_HEADER,
     RECORD_HEADER,
     Kind,
     PackHeader,
     aligned,
     decode_pack_header,
-    decode_record_header,
-    position_in,
 )
 from strongroom.vault._open_pack import Lease, OpenPack
-from strongroom.vault._walk import Found, record_at, walk
-from strongroom.vault.blob import BlobId, Location, SealedRecord, StoredRecord
+from strongroom.vault._walk import record_at
+from strongroom.vault.blob import Location, SealedRecord, StoredRecord
+from strongroom.vault.packs import read_sealed, records_of, stored
 from strongroom.vault.recovery import Torn, recover
 
 __all__ = ["Extent", "Lease", "Torn", "Vault"]
@@ -140,22 +136,7 @@ class Vault:
         such pack.
         """
         stop = location.length if stop is None else stop
-        if not 0 <= start <= stop <= location.length:
-            raise ValueError(f"bytes {start} to {stop} of a blob of {location.length}")
-        file = self._file(location.pack)
-        header = decode_record_header(file.pread(RECORD_HEADER, location.offset))
-        if header is None or header.kind is Kind.INDEX:
-            raise IntegrityError(f"pack {location.pack} holds no record at {location.offset}")
-        first = position_in(location.offset, header.kind, start)
-        if header.kind is Kind.BLOB:
-            if header.sealed_length != location.length:
-                raise IntegrityError(f"the record at {location.offset} of pack {location.pack} is another one")
-            data = file.pread(stop - start, first)
-        else:
-            data = b"".join(self._chunks(file, location.offset, start, stop))
-        if len(data) != stop - start:
-            raise IntegrityError(f"pack {location.pack} ends inside the record at {location.offset}")
-        return data
+        return read_sealed(self._file(location.pack), location, start, stop)
 
     def record(self, location: Location) -> StoredRecord:
         """Return what stands at *location*, with its trailer. Raises IntegrityError, NotFound."""
@@ -163,7 +144,7 @@ class Vault:
         found = record_at(file, location.offset)
         if found is None or found.kind not in (Kind.BLOB, Kind.CHUNKED):
             raise IntegrityError(f"pack {location.pack} holds no record at {location.offset}")
-        return self._stored(file, location.pack, found)
+        return stored(file, location.pack, found)
 
     def records(self, pack: int) -> Iterator[StoredRecord]:
         """
@@ -172,9 +153,7 @@ class Vault:
         Dead records and gaps are stepped over; `strongroom.vault.check` names them.
         """
         file, stop = self.file(pack)
-        for found in walk(file, stop=stop):
-            if isinstance(found, Found) and found.kind in (Kind.BLOB, Kind.CHUNKED):
-                yield self._stored(file, pack, found)
+        yield from records_of(file, pack, stop=stop)
 
     def packs(self) -> list[int]:
         """Return the numbers of all packs, closed and open."""
@@ -213,6 +192,7 @@ class Vault:
                     self._resting.remove(pack)
                 else:
                     return False
+            pack.flush()
             self._close_for_good(pack)
         return True
 
@@ -253,6 +233,21 @@ class Vault:
             self._resting.clear()
         for pack in packs:
             self._close_for_good(pack)
+
+    @property
+    def medium(self) -> Medium:
+        """Where the packs lie, for `heal`, which puts a whole pack in a damaged one's place."""
+        return self._medium
+
+    @property
+    def root(self) -> str:
+        """The folder they lie in."""
+        return self._root
+
+    def forget(self, number: int) -> None:
+        """Open the closed pack *number* anew when it is read next: another file stands in its place now."""
+        with self._lock:
+            self._files.pop(number, None)  # whoever reads from it now keeps it
 
     @property
     def free_leases(self) -> int:
@@ -424,17 +419,6 @@ class Vault:
             while len(self._files) > KEPT_FILES:
                 self._files.popitem(last=False)  # closed when its last reader lets go of it
         return file
-
-    def _chunks(self, file: File, offset: int, start: int, stop: int) -> Iterator[bytes]:
-        while start < stop:
-            upto = min(stop, (start // CHUNK + 1) * CHUNK)
-            yield file.pread(upto - start, position_in(offset, Kind.CHUNKED, start))
-            start = upto
-
-    def _stored(self, file: File, pack: int, found: Found) -> StoredRecord:
-        location = Location(pack, found.offset, found.sealed_length, plain_length(found.sealed_length))
-        trailer = file.pread(min(found.trailer_length, LONGEST_TRAILER), found.trailer_offset)
-        return StoredRecord(BlobId(found.blob_id), found.key_id, location, trailer)
 
 
 def _nobody_listens() -> None:

@@ -26,11 +26,6 @@ async def _doors(archive: Archive, session: Session) -> Replies:
     yield {"result": {"doors": archive.door_table()}}
 
 
-async def _check(archive: Archive, session: Session, *, read: bool) -> Replies:
-    async for reply in archive.custodian(session).check(read=read):
-        yield reply
-
-
 async def _trail_show(
     archive: Archive, session: Session, *, last: int, patient: str | None, actor: str | None, refused: bool
 ) -> Replies:
@@ -56,7 +51,6 @@ async def _export(_archive: Archive, session: Session, *, level: str, uid: str, 
 OPERATIONS: dict[str, Callable[..., Replies]] = {
     "status": _status,
     "doors": _doors,
-    "check": _check,
     "trail.show": _trail_show,
     "trail.verify": _trail_verify,
     "import": _import,
