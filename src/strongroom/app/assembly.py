@@ -24,10 +24,12 @@ from strongroom.app.home import Home
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
 from strongroom.archive.committer import Committer
+from strongroom.archive.conflicts import Conflicts
 from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
 from strongroom.archive.fragments import Fragments
+from strongroom.archive.quarantine import Quarantine
 from strongroom.archive.recovery import reconcile
 from strongroom.archive.tokens import Tokens
 from strongroom.audit.report import Reporter
@@ -76,6 +78,14 @@ class Archive:
     def tokens(self, session: Session) -> Tokens:
         """The keepers' tools for tokens, for *session*."""
         return Tokens(self.core, self.directory, session)
+
+    def conflicts(self, session: Session) -> Conflicts:
+        """The keepers' tools for conflicts, for *session*."""
+        return Conflicts(self.core, session)
+
+    def quarantine(self, session: Session) -> Quarantine:
+        """The keepers' tools for quarantine, for *session*."""
+        return Quarantine(self.core, session)
 
     def web_settings(self) -> dict[str, str]:
         """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""

@@ -7,7 +7,21 @@ import sys
 import typer
 
 from strongroom import __version__
-from strongroom.cli import check, demo, device, doors, export, import_, init, serve, status, token, trail
+from strongroom.cli import (
+    check,
+    conflicts,
+    demo,
+    device,
+    doors,
+    export,
+    import_,
+    init,
+    quarantine,
+    serve,
+    status,
+    token,
+    trail,
+)
 from strongroom.cli.exits import EXIT_HELP, fail
 from strongroom.errors import StrongroomError
 
@@ -39,8 +53,10 @@ app.command("status", epilog=EXIT_HELP)(status.status)
 app.command("doors", epilog=EXIT_HELP, short_help="Print who can knock where, and what a stranger got.")(doors.doors)
 app.command("import", epilog=EXIT_HELP)(import_.import_)
 app.command("check", epilog=EXIT_HELP)(check.check)
+app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(device.app, name="device")
 app.add_typer(export.app, name="export")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(token.app, name="token")
 app.add_typer(trail.app, name="trail")
 
