@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
+    from strongroom.archive.jobs import Jobs
     from strongroom.audit.report import Reporter
     from strongroom.audit.trail import Trail
     from strongroom.catalogue.record import Recorder
@@ -65,6 +66,7 @@ class Core:
     parts: Parts
     committer: Committer
     fragments: Fragments = field(init=False)
+    jobs: Jobs = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
     originals: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ORIGINALS))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -16,6 +16,7 @@ from strongroom.cli import (
     export,
     import_,
     init,
+    jobs,
     quarantine,
     serve,
     status,
@@ -57,6 +58,7 @@ app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(device.app, name="device")
 app.add_typer(export.app, name="export")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(token.app, name="token")
 app.add_typer(trail.app, name="trail")
 
