@@ -27,12 +27,6 @@ class UnsupportedSyntaxError(DataSetError):
     """The transfer syntax is none in which a data set can be read (PS3.5 Annex A)."""
 
 
-class DisguisedFileError(DataSetError):
-    """
-    A file that begins as a program or another document (PS3.10 §7.5, SECURITY C30): kept in quarantine, never served.
-    """
-
-
 class MismatchError(RemoteProtocolError):
     """The data set does not belong to the request: SOP class or instance UID differ (PS3.4 B.2.3, status A900)."""
 

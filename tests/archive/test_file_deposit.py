@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from archive.world import CT, EVERYTHING, EXPLICIT, STUDY, aio, data_set, opened, returned, uid
+from archive.world import CT, EVERYTHING, EXPLICIT, LONG_PIXELS, STUDY, aio, data_set, opened, returned, uid
 from strongroom.archive import FileDeposit, Outcome, Receipt, Session
+from strongroom.archive.core import MAX_ORIGINALS
+from strongroom.archive.deletion import row_of
+from strongroom.archive.record import Record
 from strongroom.audit.codes import Event, EventType
 from strongroom.dicom.part10 import encode_header
 from strongroom.errors import (
     DataSetError,
-    DisguisedFileError,
     MismatchError,
     StrongroomError,
     UnsupportedClassError,
@@ -77,22 +80,103 @@ async def test_the_data_set_of_a_file_is_stored_bit_for_bit(tmp_path: Path, piec
 
 @pytest.mark.parametrize("beginning", PROGRAMS.values(), ids=PROGRAMS)
 @aio
-async def test_a_program_as_preamble_is_quarantined_with_an_alert(tmp_path: Path, beginning: bytes) -> None:
-    """The file is refused, kept whole and sealed, listed, and a person is told; nothing of it is served."""
+async def test_a_program_as_preamble_is_neutralised_with_an_alert(tmp_path: Path, beginning: bytes) -> None:
+    """The data set is taken as of any file; the file as it came is kept whole, sealed, with its instance; a person is told."""
     content = file(data_set(), beginning)
     async with opened(tmp_path / "home") as world:
         session = await world.device()
-        with pytest.raises(DisguisedFileError):
-            await filed(session, content)
+        assert Outcome.STORED == (await filed(session, content)).outcome
 
-        assert {} == await returned(session, EVERYTHING)
+        assert {uid(1): data_set()} == await returned(session, EVERYTHING)
         with world.parts.database.reader() as connection:
             (kept,) = quarantine.listed(connection)
-        told = [entry.message for entry in world.trail() if EventType.QUARANTINED in entry.message.types]
+        (told,) = [entry.message for entry in world.trail() if EventType.QUARANTINED in entry.message.types]
 
-        assert ("DisguisedFileError", hashlib.sha256(content).digest()) == (kept.fault, bytes(kept.kept.digest))
-        assert [Event.INSTANCES_TRANSFERRED, Event.SECURITY_ALERT] == sorted(message.event for message in told)
+        assert ("preamble-executable", hashlib.sha256(content).digest()) == (kept.fault, bytes(kept.kept.digest))
+        assert (uid(1), STUDY, CT, len(content)) == (
+            kept.kept.sop_instance_uid,
+            kept.kept.study_instance_uid,
+            kept.kept.sop_class_uid,
+            kept.kept.plain_length,
+        )
+        assert Event.SECURITY_ALERT == told.event
+        record = Record(world.parts, row_of(kept.kept))
+        assert content == bytes(record.read(0, len(content)))
         assert [] == await world.findings()
+
+
+@pytest.mark.parametrize("pixels", [b"\1\2" * 512, LONG_PIXELS], ids=["short", "long"])
+@aio
+async def test_the_same_disguise_again_grows_nothing(tmp_path: Path, pixels: bytes) -> None:
+    """Sent three times: one instance, one entry, and no lease is left behind."""
+    content = file(data_set(pixels=pixels), b"MZ")
+    async with opened(tmp_path / "home", pack_mebibytes=64) as world:
+        session = await world.device()
+        free = world.parts.vault.free_leases
+        outcomes = [(await filed(session, content, piece=100_000)).outcome for _ in range(3)]
+        with world.parts.database.reader() as connection:
+            assert 1 == quarantine.count(connection)
+
+        assert [Outcome.STORED, Outcome.DUPLICATE, Outcome.DUPLICATE] == outcomes
+        assert free == world.parts.vault.free_leases
+        assert MAX_ORIGINALS == world.core.originals._value
+        assert [] == await world.findings()
+
+
+@aio
+async def test_many_long_disguises_at_once_do_not_wait_for_one_another(tmp_path: Path) -> None:
+    """More of them than there are packs to lease, each wanting two: all come to their end."""
+    async with opened(tmp_path / "home", pack_mebibytes=64) as world:
+        session = await world.device()
+        contents = [file(data_set(number, pixels=LONG_PIXELS), b"MZ") for number in range(10)]
+        async with asyncio.timeout(60):
+            receipts = await asyncio.gather(*(filed(session, one, piece=1_000_000) for one in contents))
+
+        assert {Outcome.STORED} == {one.outcome for one in receipts}
+        with world.parts.database.reader() as connection:
+            assert len(contents) == quarantine.count(connection)
+
+
+@aio
+async def test_a_disguise_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    """Neither an entry nor a place among those that are taken at once."""
+    async with opened(tmp_path / "home") as world:
+        coming = FileDeposit(await world.device())
+        await coming.feed(memoryview(file(data_set(), b"MZ"))[:600])
+        await coming.abandon("interrupted")
+
+        with world.parts.database.reader() as connection:
+            assert 0 == quarantine.count(connection)
+        assert (MAX_ORIGINALS, 0) == (world.core.originals._value, world.core.committer.busy_senders)
+
+
+@aio
+async def test_a_disguise_around_a_cut_data_set_is_kept_whole(tmp_path: Path) -> None:
+    """The data set is refused as any that is cut; the file is kept as it came."""
+    content = file(data_set(), b"MZ")[:-9]
+    async with opened(tmp_path / "home") as world:
+        with pytest.raises(DataSetError):
+            await filed(await world.device(), content)
+        with world.parts.database.reader() as connection:
+            found = {entry.fault: entry.kept.digest for entry in quarantine.listed(connection)}
+
+        assert hashlib.sha256(content).digest() == found["preamble-executable"]
+        assert {"preamble-executable", "StructureFault"} == found.keys()
+        assert [] == await world.findings()
+
+
+@aio
+async def test_a_preamble_that_means_nothing_is_dropped_and_noted(tmp_path: Path) -> None:
+    """No alert and nothing in quarantine; the record of the deposit says that there were foreign bytes."""
+    async with opened(tmp_path / "home") as world:
+        session = await world.device()
+        await filed(session, file(data_set(), b"made by a scanner"))
+        records = [entry.message for entry in world.trail() if entry.message.event == Event.INSTANCES_TRANSFERRED]
+
+        details = [detail for one in records[-1].objects for detail in one.details]
+        assert [("Preamble", "foreign bytes in front of 1 of these files, not kept")] == details
+        with world.parts.database.reader() as connection:
+            assert 0 == quarantine.count(connection)
 
 
 @pytest.mark.parametrize(

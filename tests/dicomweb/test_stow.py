@@ -114,6 +114,25 @@ async def test_other_content_under_a_known_uid_is_a_conflict(tmp_path: Path, len
         assert {uid(1): data} == await returned(session, EVERYTHING)
 
 
+@pytest.mark.parametrize(("lenient", "status"), [(False, 202), (True, 200)])
+@aio
+async def test_a_study_of_another_patient_is_a_warning(tmp_path: Path, lenient: bool, status: int) -> None:
+    """B000 and no address to retrieve it from, or plain success where the sender's entry says so; the study stays."""
+    async with opened(tmp_path / "home") as world:
+        session = await world.device()
+        if lenient:
+            await duplicates_are_success(world)
+        await ask(session, multipart(dicom(file(data_set(1)))))
+        response = await ask(session, multipart(dicom(file(data_set(2, PatientID="P2"), 2))))
+        (item,) = said(response)["00081199"]["Value"]
+
+        assert status == response.status_code
+        assert (None if lenient else [0xB000]) == item.get("00081196", {}).get("Value")
+        assert lenient == ("Value" in item["00081190"])
+        assert b"P2" not in response.body
+        assert {uid(1)} == (await returned(session, EVERYTHING)).keys()
+
+
 @aio
 async def test_a_bad_instance_fails_alone(tmp_path: Path) -> None:
     """Cut, of another study, of a class or syntax that is not stored, no DICOM: 202, each with its reason, the good stay."""
@@ -135,12 +154,12 @@ async def test_a_bad_instance_fails_alone(tmp_path: Path) -> None:
         response = await ask(session, multipart(*parts), study=STUDY)
 
         assert 202 == response.status_code
-        assert [uid(1), uid(9)] == stored(response)
-        assert {uid(2): 0xC000, uid(3): 0xA900, uid(4): 0xC122, uid(6): 0x0122, uid(8): 0xC130} == failed(response)
+        assert [uid(1), uid(8), uid(9)] == stored(response)
+        assert {uid(2): 0xC000, uid(3): 0xA900, uid(4): 0xC122, uid(6): 0x0122} == failed(response)
         assert [0xC000] * 3 == others(response)
         with world.parts.database.reader() as connection:
             assert 4 == quarantine.count(connection)
-        assert {uid(1), uid(9)} == (await returned(session, EVERYTHING)).keys()
+        assert {uid(1), uid(8), uid(9)} == (await returned(session, EVERYTHING)).keys()
         assert [] == await world.findings()
 
 

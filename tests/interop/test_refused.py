@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import ssl
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
+import pydicom
 import pytest
 from pydicom.filereader import read_file_meta_info
 from pynetdicom import build_context
 
-from interop import corpus, peer
+from interop import corpus, harness, peer
 from interop.conftest import Site
 
 pytestmark = pytest.mark.xdist_group("pynetdicom")
@@ -163,3 +169,79 @@ def test_check_and_trail_after_all_that(site: Site) -> None:
     assert isinstance(checked, dict)
     assert isinstance(trail, dict)
     assert ([], []) == (checked["findings"], trail["findings"])
+
+
+def test_a_study_sent_by_storescu_under_another_patient_is_a_warning(site: Site, tmp_path: Path) -> None:
+    """DCMTK is told B000 with a comment that names nobody; the study stays until the command line decides, both ways."""
+    sample = corpus.renamed(corpus.shipped("CT_small.dcm"), tmp_path)
+    stranger = pydicom.dcmread(sample.path)
+    stranger.PatientID, stranger.PatientName = "CANARY-7", "Canary^Bird"
+    stranger.SOPInstanceUID = stranger.file_meta.MediaStorageSOPInstanceUID = f"{sample.sop_instance_uid}.1"
+    other = tmp_path / "stranger.dcm"
+    stranger.save_as(other)
+    _, before, _ = _counts(site)
+    done = harness.run(
+        "storescu", "-d", *site.modality.tls, "-R", "-aet", "CT1", "-aec", "STRONGROOM", "localhost", str(site.archive.port),
+        str(sample.path), str(other),
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+
+    assert "0xb000" in said.lower()
+    assert "Kept aside: another patient's study" in said
+    assert before + 1 == _counts(site)[1]
+    listed = site.archive.json("conflicts", "list")
+    assert isinstance(listed, dict)
+    (entry,) = [one for one in listed["conflicts"] if one["study_instance_uid"] == sample.study_instance_uid]
+    number = str(entry["id"])
+    printed = (
+        site.archive.command("conflicts", "list").stdout + site.archive.command("conflicts", "show", number).stdout
+    )
+    assert "CANARY" not in printed.upper()
+    assert "PatientID" in printed
+    assert "CANARY-7" in site.archive.command("conflicts", "show", number, "--reason", "whose is it").stdout
+    twin = replace(sample, sop_instance_uid=f"{sample.sop_instance_uid}.1")
+    site.archive.command("conflicts", "resolve", number, "--keep", "second", "--reason", "asked the ward")
+    assert ({}, {twin.sop_instance_uid}) == (_get(site, sample), set(_get(site, twin)))
+    site.archive.command("conflicts", "resolve", number, "--keep", "first", "--reason", "asked again")
+    assert ({sample.sop_instance_uid}, {}) == (set(_get(site, sample)), _get(site, twin))
+    assert "decision about a conflict" in site.archive.command("trail", "show", "--last", "10").stdout
+    site.archive.command("check", "--read")
+
+
+def test_a_program_in_front_of_a_file_goes_nowhere(site: Site, tmp_path: Path) -> None:
+    """Over STOW-RS and by import: the instance is taken, and every way out has a preamble of zeros (F01, F02)."""
+    samples = [corpus.renamed(corpus.shipped("CT_small.dcm"), tmp_path / name) for name in _folders(tmp_path, "a", "b")]
+    for sample, beginning in zip(samples, (b"MZ\x90\0", b"#!/bin/sh\n"), strict=True):
+        content = sample.path.read_bytes()
+        sample.path.write_bytes(beginning.ljust(128, b"\x90") + content[128:])
+    _, _, before = _counts(site)
+    trust = ssl.create_default_context(cafile=site.archive.authority)
+    bearer = {"Authorization": f"Bearer {site.archive.token('preamble', 'modality', 'radiologist')}"}
+    with httpx.Client(verify=trust, headers=bearer, base_url=f"{site.archive.web}/") as client:
+        sent = client.post(
+            "studies", content=samples[0].path.read_bytes(), headers={"Content-Type": "application/dicom"}
+        )
+        assert 200 == sent.status_code
+        site.archive.command("import", str(samples[1].path))
+        assert before + 2 == _counts(site)[2]
+        for sample in samples:
+            study = f"studies/{sample.study_instance_uid}"
+            whole = client.get(study, headers={"Accept": 'multipart/related; type="application/dicom"'}).content
+            packed = client.get(study, headers={"Accept": "application/zip"}).content
+            out = tmp_path / f"out-{sample.sop_instance_uid}"
+            site.archive.command("export", "study", sample.study_instance_uid, "--out", str(out), "--reason", "a test")
+            files = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+            with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+                files += [archive.read(name) for name in archive.namelist()]
+            assert len(files) >= 4  # the images and their DICOMDIR, twice
+            assert {bytes(128) + b"DICM"} == {content[:132] for content in files}
+            assert bytes(128) == whole[whole.index(b"DICM") - 128 : whole.index(b"DICM")]
+            for beginning in (b"MZ\x90\0\x90\x90", b"#!/bin/sh"):
+                assert not any(beginning in content for content in (whole, *files))
+    site.archive.command("check", "--read")
+
+
+def _folders(root: Path, *names: str) -> list[str]:
+    for name in names:
+        (root / name).mkdir()
+    return list(names)

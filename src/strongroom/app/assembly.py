@@ -28,6 +28,7 @@ from strongroom.archive.acts import Note
 from strongroom.archive.backups import Backups, refuse_nested
 from strongroom.archive.committer import Committer
 from strongroom.archive.compaction import finish_retiring
+from strongroom.archive.conflicts import Conflicts
 from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
@@ -40,6 +41,7 @@ from strongroom.archive.job_keeping import JobKeeper
 from strongroom.archive.jobs import Jobs
 from strongroom.archive.manifest import PURPOSE as MANIFEST_PURPOSE
 from strongroom.archive.manifest import ManifestKey
+from strongroom.archive.quarantine import Quarantine
 from strongroom.archive.recovery import integrity, reconcile
 from strongroom.archive.rotation import Rotation
 from strongroom.archive.second import SecondPacks, SecondVault
@@ -127,6 +129,14 @@ class Archive:
     def rotation(self, session: Session) -> Rotation:
         """What asks and records before and after a rotation of the master key, for *session*."""
         return Rotation(self.core, session)
+
+    def conflicts(self, session: Session) -> Conflicts:
+        """The keepers' tools for conflicts, for *session*."""
+        return Conflicts(self.core, session)
+
+    def quarantine(self, session: Session) -> Quarantine:
+        """The keepers' tools for quarantine, for *session*."""
+        return Quarantine(self.core, session)
 
     def job_keeper(self, session: Session) -> JobKeeper:
         """The keepers' tools for jobs, for *session*."""

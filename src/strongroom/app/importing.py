@@ -105,7 +105,7 @@ async def _import_file(session: Session, file: Path, root: Path, tally: Tally) -
         tally.stored += 1
     elif outcome == "duplicate":
         tally.duplicates += 1
-    elif outcome == "conflict":
+    elif outcome in ("conflict", "other-patient"):
         tally.conflicts += 1
     else:
         tally.not_dicom += 1

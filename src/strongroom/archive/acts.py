@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from strongroom.archive import recording
 from strongroom.archive.sameness import same_content
+from strongroom.catalogue import patients
 from strongroom.catalogue.blob import BlobLocation, StoredBlob
 from strongroom.catalogue.instances import find_instance
 from strongroom.errors import ErasedError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from strongroom.access.policy import Actor
     from strongroom.archive.committer import Group
+    from strongroom.archive.core import Parts
     from strongroom.audit.message import AuditMessage
     from strongroom.catalogue.record import Prepared
     from strongroom.dicom.header import Header
@@ -67,6 +69,11 @@ class Arrival:
         record = SealedRecord(self.blob_id, self.key.key_id, self.sealed, self.trailer)
         return group.parts.vault.append((record,))[0]
 
+    def drop(self) -> None:
+        """Leave it out of the vault; what a lease has written of it already becomes dead bytes."""
+        if self.lease is not None:
+            self.lease.abandon()
+
     def stored_blob(self, location: Location) -> StoredBlob:
         """What the catalogue keeps of it."""
         return StoredBlob(
@@ -76,7 +83,7 @@ class Arrival:
             digest=self.label.digest,
             transfer_syntax_uid=self.label.transfer_syntax_uid,
             received_at=self.label.received_at,
-            device=self.actor.name,
+            device=self.label.device_id,
         )
 
 
@@ -88,13 +95,15 @@ class DepositAct:
     2. known with other content: kept aside as a conflict, once; a Security Alert; the first stays
     3. deleted before: a conflict as well, kept aside only when its content is another one; what is deleted stays so
     4. of an erased study: nothing is kept, the first one sets off a Security Alert
-    5. new: written, indexed, recorded
+    5. of a study that is another patient's: kept aside, once; a Security Alert; the study stays as it is
+    6. new: written, indexed, recorded
     """
 
     __slots__ = (
         "_earlier",
         "_location",
         "arrival",
+        "foreign_preamble",
         "header",
         "instance_id",
         "is_news",
@@ -103,10 +112,12 @@ class DepositAct:
         "was_deleted",
     )
 
-    def __init__(self, arrival: Arrival, header: Header, prepared: Prepared) -> None:
+    def __init__(self, arrival: Arrival, header: Header, prepared: Prepared, *, foreign_preamble: bool = False) -> None:
         self.arrival = arrival
         self.header = header
         self.prepared = prepared
+        self.foreign_preamble = foreign_preamble
+        """Whether it came as a file with a preamble that means nothing, and that is not kept (C30)."""
         self.result = "stored"
         self.instance_id = 0
         self.was_deleted = False
@@ -119,6 +130,15 @@ class DepositAct:
     def size(self) -> int:
         """Sealed bytes to be written."""
         return self.arrival.size
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Deposits for which this is the same share one record of their group: one actor, study, patient, outcome."""
+        actor, identity = self.arrival.actor, self.prepared.identity
+        return (
+            *(actor.kind.value, actor.name, actor.address),
+            *(self.arrival.label.study_instance_uid, self.result, identity.patient_id, identity.issuer),
+        )
 
     def write(self, group: Group) -> None:
         """Look whether it is known, and append it unless it is known and the same."""
@@ -133,39 +153,57 @@ class DepositAct:
         )
         if self._earlier is None:
             deleted = deletions.find(group.parts.database.writer, label.sop_instance_uid)
-            if deleted is None:
+            if deleted is None and not self._names_another_patient(group.parts, group.parts.database.writer):
                 self._location = self.arrival.write(group)
                 group.pending[label.sop_instance_uid] = self
+                return
+            if deleted is None:
+                self.result = recording.OTHER_PATIENT
+                self._keep_aside(group)
                 return
             self.was_deleted = True
             same = deleted.kept.digest == label.digest
         else:
             same = same_content(group.parts, self._earlier, self.arrival)
         self.result = "duplicate" if same and not self.was_deleted else "conflict"
-        if same or self._is_kept_aside(group):
-            if self.arrival.lease is not None:
-                self.arrival.lease.abandon()
-            return
-        self._location = self.arrival.write(group)
+        if same:
+            self.arrival.drop()
+        else:
+            self._keep_aside(group)
 
-    def _is_kept_aside(self, group: Group) -> bool:
-        """Whether just this conflict is kept already: a sender that tries again and again fills no disk."""
+    def _names_another_patient(self, parts: Parts, connection: apsw.Connection) -> bool:
+        """Whether its study is another patient's; what came before it in its series has answered that as a rule."""
+        return not parts.recorder.agrees(self.prepared) and patients.names_another(connection, self.prepared.identity)
+
+    def _keep_aside(self, group: Group) -> None:
+        """Write it unless just this content is kept aside already: a sender that tries again fills no disk."""
         label = self.arrival.label
         conflict = (label.sop_instance_uid, label.digest)
         known = conflict in group.conflicts or conflicts.find(group.parts.database.writer, *conflict) is not None
         group.conflicts.add(conflict)
-        return known
+        if known:
+            self.arrival.drop()
+        else:
+            self._location = self.arrival.write(group)
 
     def index(self, group: Group) -> None:
         """Add the row, or the conflict."""
         group.deposits.append(self)
         if self.result == "erased":
             self.is_news = tombstones.sent_again(group.connection, self.arrival.label.study_instance_uid)
+        if getattr(self._earlier, "result", None) == recording.OTHER_PATIENT:
+            self.result = recording.OTHER_PATIENT  # what it repeats came with this group, and was found out only now
         if self._location is None:
             return
         stored = self.arrival.stored_blob(self._location)
-        if self.result == "conflict":
-            conflicts.add(group.connection, self.arrival.label, stored)
+        # asked again: what this group has brought so far counts
+        other = self._names_another_patient(group.parts, group.connection)
+        if other and self.result == "stored":
+            self.result = recording.OTHER_PATIENT
+        if self.result != "stored":
+            identity = self.prepared.identity
+            stated = (identity.patient_id, identity.issuer) if other else None
+            conflicts.add(group.connection, self.arrival.label, stored, other_patient=stated)
             return
         recorded = group.parts.recorder.record(group.connection, self.header, stored, prepared=self.prepared)
         self.instance_id = recorded.instance_id
@@ -177,7 +215,7 @@ class DepositAct:
 
 @final
 class QuarantineAct:
-    """A data set that was refused: its bytes are kept sealed, listed, and never served."""
+    """Bytes that were refused, or neutralised: kept sealed, listed, never served; the same are kept once."""
 
     __slots__ = ("_location", "arrival", "fault", "result")
 
@@ -193,14 +231,20 @@ class QuarantineAct:
         return self.arrival.size
 
     def write(self, group: Group) -> None:
-        """Append the sealed bytes."""
+        """Append the sealed bytes, unless just these are kept for the same fault already."""
         if self.arrival.label.study_instance_uid in group.parts.erased:
             raise ErasedError
+        entry = (self.fault, self.arrival.label.digest)
+        if entry in group.quarantined or quarantine.find(group.parts.database.writer, *entry[::-1]) is not None:
+            self.arrival.drop()
+            return
+        group.quarantined.add(entry)
         self._location = self.arrival.write(group)
 
     def index(self, group: Group) -> None:
         """List it."""
-        assert self._location is not None
+        if self._location is None:
+            return
         quarantine.add(group.connection, self.arrival.label, self.arrival.stored_blob(self._location), self.fault)
 
     def records(self, group: Group) -> Sequence[AuditMessage]:

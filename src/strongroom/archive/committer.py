@@ -83,21 +83,19 @@ class Group:
     """SOP Instance UID -> the deposit of this very group that brings it."""
     conflicts: set[tuple[str, bytes]] = field(default_factory=set)
     """(SOP Instance UID, digest) of what this group keeps aside."""
+    quarantined: set[tuple[str, bytes]] = field(default_factory=set)
+    """(fault, digest) of what this group puts into quarantine."""
     deposits: list[DepositAct] = field(default_factory=list)
     """The deposits of this group that were indexed."""
-    stored: dict[tuple[str, str, str], list[DepositAct]] = field(default_factory=dict)
-    """(actor, study, outcome) -> the deposits of this group that share one trail record."""
+    stored: dict[tuple[str, ...], list[DepositAct]] = field(default_factory=dict)
+    """`DepositAct.shared` -> the deposits of this group that share one trail record."""
     appended: bool = False
     """Whether something was written to the vault and has to be flushed."""
 
     def companions(self, act: DepositAct) -> list[DepositAct]:
         """The deposits of this group that one record can speak for together with *act*."""
-        wanted = (act.arrival.actor, act.arrival.label.study_instance_uid, act.result)
-        return [
-            one
-            for one in self.deposits
-            if (one.arrival.actor, one.arrival.label.study_instance_uid, one.result) == wanted
-        ]
+        wanted = act.shared
+        return [one for one in self.deposits if one.shared == wanted]
 
 
 @final

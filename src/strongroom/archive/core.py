@@ -39,6 +39,11 @@ MAX_LEASES = 8
 Packs that long instances write to at once; a ninth long instance waits (back-pressure) instead of opening one more
 file.
 """
+MAX_ORIGINALS = 4
+"""
+Files in disguise taken at once, as they came beside their data sets. Each may hold one pack while its data set waits
+for another: fewer than there are packs, so that they never all wait for one another.
+"""
 
 
 @final
@@ -81,6 +86,7 @@ class Core:
     jobs: Jobs = field(init=False)
     damage: Damage = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
+    originals: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ORIGINALS))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whatever removes or replaces files of the vault, and by whatever copies them: one at a time."""
     erasing: asyncio.Lock = field(default_factory=asyncio.Lock)

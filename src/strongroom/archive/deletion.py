@@ -72,7 +72,7 @@ class DeleteAct:
             raise ConflictError("a study among these is on legal hold")
         deletions.add(
             group.connection,
-            [_kept(row) for row in self._rows],
+            [kept_of(row) for row in self._rows],
             at=parts.clock().timestamp(),
             actor=f"{self._actor.kind.value}:{self._actor.name}",
             reason=self._reason,
@@ -98,8 +98,20 @@ class Returning:
 
 def read_again(parts: Parts, deleted: Deleted) -> Returning:
     """Read the header of a deleted instance (in a worker thread); raises IntegrityError when its blob is damaged."""
-    kept = deleted.kept
-    row = InstanceRow(
+    header = header_of(parts, deleted.kept)
+    return Returning(deleted, header, prepare(header))
+
+
+def header_of(parts: Parts, kept: KeptBlob) -> Header:
+    """Read the header of a kept data set (in a worker thread); raises IntegrityError, and DataSetError."""
+    reader = HeaderReader(kept.transfer_syntax_uid, limits=parts.header_limits)
+    Record(parts, row_of(kept)).walk(reader)
+    return reader.finish()
+
+
+def row_of(kept: KeptBlob) -> InstanceRow:
+    """A kept data set as whatever reads instances wants it; it has no row of the catalogue."""
+    return InstanceRow(
         id=0,
         patient_id="",
         study_instance_uid=kept.study_instance_uid,
@@ -115,10 +127,6 @@ def read_again(parts: Parts, deleted: Deleted) -> Returning:
         content_digest=None,
         location=BlobLocation(kept.pack, kept.offset, kept.length, kept.plain_length),
     )
-    reader = HeaderReader(kept.transfer_syntax_uid, limits=parts.header_limits)
-    Record(parts, row).walk(reader)
-    header = reader.finish()
-    return Returning(deleted, header, prepare(header))
 
 
 @final
@@ -139,12 +147,17 @@ class RestoreAct:
         """Nothing for the vault."""
 
     def index(self, group: Group) -> None:
-        """Take each off the list and into the catalogue; one that somebody else took back meanwhile is passed over."""
+        """
+        Take each off the list and into the catalogue; passed over is one that somebody else took back meanwhile, and
+        one whose UID a decision about a conflict has given to another content.
+        """
         for one in self._returning:
+            if catalogue.find_instance(group.connection, one.deleted.kept.sop_instance_uid) is not None:
+                continue
             now = deletions.find(group.connection, one.deleted.kept.sop_instance_uid)  # its pack may be another by now
             if now is None or now.id != one.deleted.id or not deletions.remove(group.connection, now.id):
                 continue
-            group.parts.recorder.record(group.connection, one.header, _stored(now.kept), prepared=one.prepared)
+            group.parts.recorder.record(group.connection, one.header, stored_of(now.kept), prepared=one.prepared)
             self._returned.append(one)
         self.result = len(self._returned)
 
@@ -157,7 +170,8 @@ class RestoreAct:
         )
 
 
-def _kept(row: InstanceRow) -> KeptBlob:
+def kept_of(row: InstanceRow) -> KeptBlob:
+    """An instance of the catalogue as the register keeps it."""
     place = row.location
     return KeptBlob(
         sop_instance_uid=row.sop_instance_uid,
@@ -177,7 +191,8 @@ def _kept(row: InstanceRow) -> KeptBlob:
     )
 
 
-def _stored(kept: KeptBlob) -> StoredBlob:
+def stored_of(kept: KeptBlob) -> StoredBlob:
+    """A kept data set as the catalogue records it."""
     return StoredBlob(
         location=BlobLocation(kept.pack, kept.offset, kept.length, kept.plain_length),
         blob_id=kept.blob_id,

@@ -46,11 +46,12 @@ LEASED_WRITE = 1024 * 1024
 
 
 class Outcome(Enum):
-    """What became of a deposit that is answered with success or, for a conflict, by the device's entry."""
+    """What became of a deposit that is answered with success or, for what is kept aside, by the device's entry."""
 
     STORED = "stored"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
+    OTHER_PATIENT = recording.OTHER_PATIENT
 
 
 @final
@@ -87,14 +88,18 @@ class Deposit:
         transfer_syntax_uid: str,
         study_instance_uid: str = "",
         sop_classes: Container[str] | None = None,
+        sent_by: str = "",
     ) -> None:
         self._core = core
         self._actor = actor
+        self._sent_by = sent_by or actor.name
         self._sop_class_uid = sop_class_uid
         self._sop_instance_uid = sop_instance_uid
         self._transfer_syntax_uid = transfer_syntax_uid
         self._study_instance_uid = study_instance_uid
         self._sop_classes = sop_classes
+        self.foreign_preamble = False
+        """Set for a file with a preamble that means nothing, for the record."""
         self.identity: Identity | None = None
         """What the data set says it is, once `finish` has read it, whatever became of it."""
         self._reader: HeaderReader | None = HeaderReader(
@@ -142,9 +147,9 @@ class Deposit:
             if key is not None:
                 self._begin(key, study)
 
-    def distrust(self, fault: DataSetError) -> None:
-        """Let `finish` put whatever comes into quarantine and raise *fault*, whether it is a whole data set or not."""
-        self._fault, self._reader = fault, None
+    def take_unread(self) -> None:
+        """Take whatever comes as bytes and no data set; it ends with `keep` or `forget`."""
+        self._reader = None
 
     @property
     def wants_time(self) -> bool:
@@ -202,6 +207,36 @@ class Deposit:
             await self._drop_lease()
             raise
         raise fault
+
+    async def keep(self, identity: Identity | None, fault: str) -> None:
+        """
+        Put what was taken unread into quarantine under *fault*, as belonging to the instance *identity* if it is known.
+
+        Its key becomes one of that instance's study: what is erased with the study is this as well.
+        """
+        self._done = True
+        try:
+            if self._sealer is None:
+                await self._fetch_key()
+            study = series = ""
+            if identity is not None:
+                self._sop_instance_uid, self._sop_class_uid = identity.sop_instance_uid, identity.sop_class_uid
+                study, series = identity.study_instance_uid, identity.series_instance_uid
+            if study:
+                assert self._key is not None
+                await asyncio.to_thread(self._core.parts.keyring.assign, self._key.key_id, study)
+            arrival = await self._seal_up(self._label(study, series, quarantine=fault))
+            await self._submit(QuarantineAct(arrival, fault))
+        finally:
+            await self._drop_lease()
+            self._core.committer.busy_senders -= 1
+
+    async def forget(self) -> None:
+        """Drop what was taken unread; nothing happens when it was kept."""
+        if not self._done:
+            self._done = True
+            self._core.committer.busy_senders -= 1
+            await self._drop_lease()
 
     async def abandon(self, reason: str) -> None:
         """The sender went away or broke the protocol: nothing is kept, and the trail says that a transfer failed."""
@@ -333,7 +368,7 @@ class Deposit:
             digest=self._digest.digest(),
             plain_length=self._length,
             received_at=self._core.parts.clock().timestamp(),
-            device_id=self._actor.name,
+            device_id=self._sent_by,
             quarantine=quarantine,
         )
 
@@ -344,7 +379,7 @@ class Deposit:
             assert self._key is not None
             await asyncio.to_thread(self._core.parts.keyring.assign, self._key.key_id, identity.study_instance_uid)
         arrival = await self._seal_up(self._label(identity.study_instance_uid, identity.series_instance_uid))
-        act = DepositAct(arrival, header, prepared)
+        act = DepositAct(arrival, header, prepared, foreign_preamble=self.foreign_preamble)
         outcome = await self._submit(act)
         if outcome == "erased":
             raise ErasedError

@@ -1,9 +1,12 @@
 """
 A file (PS3.10) coming in, from a request or from this machine: its data set through `Session.deposit`.
 
-The preamble is judged and not kept (PS3.10 §7.5, SECURITY C30): a file that begins as a program or another document
-goes to quarantine as it came, every byte of it; of any other file the data set is stored, and a file that is given out
-has a preamble of zeros.
+The preamble is judged and not kept (PS3.10 §7.5, SECURITY C30): a file that is given out has a preamble of zeros.
+1. Zeros, or the header of a TIFF, are what the standard has in mind: nothing more is said of them.
+2. The beginning of a program or another document: the data set is taken as of any file, and the file as it came, every
+   byte of it, is kept sealed in quarantine; a Security Alert tells a person. Both are durable before anybody is
+   answered.
+3. Other bytes mean nothing: they are dropped, and the record of the deposit says so.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, final
 
 from strongroom.dicom.part10 import Part10Reader
-from strongroom.errors import DataSetError, DisguisedFileError, UnsupportedClassError
+from strongroom.dicom.preamble import Kind, kind_of
+from strongroom.errors import DataSetError, RemoteProtocolError, UnsupportedClassError
 
 if TYPE_CHECKING:
     from collections.abc import Container
 
     from strongroom.archive.deposit import Deposit, Receipt
+    from strongroom.archive.original import Original
     from strongroom.archive.session import Session
     from strongroom.dicom.model import Identity
 
@@ -34,7 +39,7 @@ class FileDeposit:
     the data set says: the File Meta Information often lags behind it.
     """
 
-    __slots__ = ("_deposit", "_reader", "_session", "_sop_classes", "_study_instance_uid")
+    __slots__ = ("_deposit", "_original", "_reader", "_session", "_sop_classes", "_study_instance_uid")
 
     def __init__(
         self, session: Session, *, study_instance_uid: str = "", sop_classes: Container[str] | None = None
@@ -44,6 +49,7 @@ class FileDeposit:
         self._sop_classes = sop_classes
         self._reader = Part10Reader()
         self._deposit: Deposit | None = None
+        self._original: Original | None = None
 
     @property
     def begun(self) -> bool:
@@ -72,32 +78,48 @@ class FileDeposit:
             await self._pass_on(fragment)
         if self._deposit is None:
             raise DataSetError("the file ends where its data set should begin")
-        return await self._deposit.finish()
+        try:
+            receipt = await self._deposit.finish()
+        except RemoteProtocolError:
+            await self._keep_original()  # refused for what it says: neither is lost
+            raise
+        await self._keep_original()
+        return receipt
 
     async def abandon(self, reason: str) -> None:
         """Forget it; nothing happens when it was finished."""
+        if self._original is not None:
+            await self._original.forget()
         if self._deposit is not None:
             await self._deposit.abandon(reason)
 
+    async def _keep_original(self) -> None:
+        if self._original is not None:
+            await self._original.keep(self.identity)
+
     async def _pass_on(self, fragment: memoryview) -> None:
         if self._deposit is None:
-            self._deposit = await self._begin()
+            await self._begin()
+        assert self._deposit is not None
         self._deposit.feed(fragment)
+        if self._original is not None:
+            await self._original.feed(fragment)
         await self._deposit.ready()
 
-    async def _begin(self) -> Deposit:
+    async def _begin(self) -> None:
         meta = self._reader.meta
         assert meta is not None
         if meta.media_storage_sop_class_uid == _MEDIA_DIRECTORY:
             raise UnsupportedClassError("a DICOMDIR is no instance to keep")
-        deposit = self._session.deposit(
+        self._deposit = self._session.deposit(
             sop_class_uid="",
             sop_instance_uid="",
             transfer_syntax_uid=meta.transfer_syntax_uid,
             study_instance_uid=self._study_instance_uid,
             sop_classes=self._sop_classes,
         )
-        if meta.disguised:
-            deposit.distrust(DisguisedFileError("the file begins as a program or another document"))
-            deposit.feed(memoryview(self._reader.head))
-        return deposit
+        kind = kind_of(meta.preamble)
+        self._deposit.foreign_preamble = kind is Kind.FOREIGN
+        if kind is Kind.DISGUISE:
+            self._original = await self._session.original()
+            await self._original.feed(memoryview(self._reader.head))

@@ -13,7 +13,6 @@ from strongroom.audit.codes import EventType, code
 from strongroom.audit.message import EVENT_NAMES
 from strongroom.audit.parties import Party, Patient, Study, count, listed
 from strongroom.dicom import json as dicom_json
-from strongroom.errors import DisguisedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -31,6 +30,10 @@ if TYPE_CHECKING:
     from strongroom.catalogue.query import Query
     from strongroom.dicom.model import Identity
 
+OTHER_PATIENT = "other-patient"
+"""The outcome of a deposit whose study is another patient's, and the reason of its record."""
+DISGUISED = "preamble-executable"
+"""The fault under which a file that begins as something else is kept, whole, beside its data set."""
 FIND_SOP_CLASS = {"patient": "1.2.840.10008.5.1.4.1.2.1.1", "study": "1.2.840.10008.5.1.4.1.2.2.1"}
 
 
@@ -43,15 +46,16 @@ def deposited(group: Group, act: DepositAct) -> list[AuditMessage]:
     """
     The record of a deposit; further deposits of the same actor, study and outcome in one group share the first one's.
 
-    A conflict gets its own Security Alert beside it.
+    A conflict gets its own Security Alert beside it; of another patient's instances one speaks for all.
     """
     outcome = act.result
-    acts = group.stored.setdefault((act.arrival.actor.name, act.arrival.label.study_instance_uid, outcome), [])
+    acts = group.stored.setdefault(act.shared, [])
+    messages = []
     if not acts:  # the first one looks for its companions, which all have been indexed by now
         acts.extend(group.companions(act))
-        messages = [_stored(group.parts, acts, outcome)]
-    else:
-        messages = []
+        messages.append(_stored(group.parts, acts, outcome))
+        if outcome == OTHER_PATIENT:
+            messages.append(_other_patient(group.parts, act, len(acts)))
     if outcome == "conflict":
         messages.append(_conflict(group.parts, act))
     if act.is_news:
@@ -68,9 +72,23 @@ def _stored(parts: Parts, acts: Sequence[DepositAct], outcome: str) -> AuditMess
         listed((label.sop_class_uid, label.sop_instance_uid, label.digest) for label in labels),
     )
     patient = Patient(first.prepared.identity.patient_id, first.prepared.identity.issuer)
-    if outcome in ("conflict", "erased"):
+    if outcome in ("conflict", "erased", OTHER_PATIENT):
         return parts.reporter.deposit_failed(parts.clock(), sender, study, outcome, patient=patient)
-    return parts.reporter.deposited(parts.clock(), sender, patient, study, held=outcome == "duplicate")
+    foreign = sum(act.foreign_preamble for act in acts)
+    details = (("Preamble", f"foreign bytes in front of {foreign} of these files, not kept"),) if foreign else ()
+    return parts.reporter.deposited(parts.clock(), sender, patient, study, held=outcome == "duplicate", details=details)
+
+
+def _other_patient(parts: Parts, act: DepositAct, instances: int) -> AuditMessage:
+    return parts.reporter.alert(
+        parts.clock(),
+        EventType.OTHER_PATIENT,
+        f"urn:strongroom:study:{act.arrival.label.study_instance_uid}",
+        "instances of a study that is another patient's; the study stays as it is, these are kept aside",
+        ("Instances", str(instances)),
+        caused_by=party(act.arrival.actor),
+        patient=Patient(act.prepared.identity.patient_id, act.prepared.identity.issuer),
+    )
 
 
 def _sent_again(parts: Parts, act: DepositAct) -> AuditMessage:
@@ -98,22 +116,23 @@ def _conflict(parts: Parts, act: DepositAct) -> AuditMessage:
 
 
 def refused_deposit(parts: Parts, arrival: Arrival, fault: str) -> list[AuditMessage]:
-    """A data set that was refused and kept in quarantine; a file in disguise is a Security Alert too (C30)."""
+    """A data set that was refused and kept; of a file in disguise, which was neutralised, a Security Alert (C30)."""
     label = arrival.label
-    study = Study(label.study_instance_uid, listed([(label.sop_class_uid, label.sop_instance_uid, label.digest)]))
     sender = party(arrival.actor)
-    messages = [parts.reporter.deposit_failed(parts.clock(), sender, study, fault, quarantined=True)]
-    if fault == DisguisedFileError.__name__:
-        messages.append(
+    if fault == DISGUISED:
+        return [
             parts.reporter.alert(
                 parts.clock(),
                 EventType.QUARANTINED,
                 f"urn:strongroom:file:{label.digest.hex()}",
-                "a file that begins as a program or another document, kept in quarantine",
+                "a file that begins as a program or another document: its data set was taken without the beginning,"
+                " the file as it came is kept in quarantine",
+                *((("SOP Instance UID", label.sop_instance_uid),) if label.sop_instance_uid else ()),
                 caused_by=sender,
             )
-        )
-    return messages
+        ]
+    study = Study(label.study_instance_uid, listed([(label.sop_class_uid, label.sop_instance_uid, label.digest)]))
+    return [parts.reporter.deposit_failed(parts.clock(), sender, study, fault, quarantined=True)]
 
 
 def interrupted_deposit(
@@ -158,7 +177,11 @@ def accessed(parts: Parts, actor: Actor, rows: Iterable[InstanceRow]) -> list[Au
 def deleted(
     parts: Parts, actor: Actor, rows: Iterable[InstanceRow], whole: Container[str], reason: str
 ) -> list[AuditMessage]:
-    """One record per study that was deleted whole, and one per patient for studies that lost a part."""
+    """
+    One record per study that was deleted whole, and one per patient for studies that lost a part.
+
+    Without a *reason* where another record of the same act has it.
+    """
     who = replace(party(actor), written_reason=reason)
     messages = []
     for patient, studies in _by_patient(rows):
@@ -189,6 +212,20 @@ def restored(parts: Parts, actor: Actor, instances: Iterable[tuple[Identity, str
         )
         for patient, studies in patients.items()
     ]
+
+
+def decided(parts: Parts, actor: Actor, kind: EventType, subject: str, verdict: str, reason: str) -> AuditMessage:
+    """A person decided about what was kept aside; the reason is in the record."""
+    who = replace(party(actor), written_reason="")  # deciding shows nobody patient data
+    return parts.reporter.changed(
+        parts.clock(),
+        who,
+        kind,
+        f"urn:strongroom:{subject}",
+        "a decision about what was kept aside",
+        ("Decision", verdict),
+        ("Written reason", reason),
+    )
 
 
 def query(parts: Parts, actor: Actor, asked: Query, matches: int, *, exact: bool) -> AuditMessage:

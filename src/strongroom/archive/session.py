@@ -21,6 +21,7 @@ from strongroom.archive.deletion import RESTORED_AT_ONCE, DeleteAct, RestoreAct,
 from strongroom.archive.deposit import Deposit
 from strongroom.archive.disclosure import Disclosure
 from strongroom.archive.matches import Matches
+from strongroom.archive.original import Original
 from strongroom.catalogue import instances as catalogue
 from strongroom.errors import AccessDenied, ConflictError, NotFound, RemoteProtocolError
 from strongroom.register import deletions
@@ -116,6 +117,11 @@ class Session:
             study_instance_uid=study_instance_uid,
             sop_classes=sop_classes,
         )
+
+    async def original(self) -> Original:
+        """Begin to take a file as it came, for quarantine, beside the deposit of its data set; raises AccessDenied."""
+        await self.require(Action.DEPOSIT)
+        return await Original.begin(self._core, self._actor)
 
     async def query(self, query: Query) -> Matches:
         """Search inside the session's scope; raises AccessDenied."""

@@ -61,7 +61,10 @@ class EventType(StrEnum):
     HOST_ACCESS = "host-access"
     RECOVERED = "recovered"
     CONFLICT_VERSION = "conflict-version"
+    OTHER_PATIENT = "other-patient"
+    CONFLICT_DECIDED = "conflict-decided"
     QUARANTINED = "quarantined"
+    QUARANTINE_DECIDED = "quarantine-decided"
     TRANSFER_UNFINISHED = "transfer-unfinished"
     PLAINTEXT_DOOR = "plaintext-door"
     DOOR_SHUT = "door-shut"
@@ -166,7 +169,10 @@ _TABLE: Final[Mapping[str, Code]] = MappingProxyType(
         ("host-access", "Patient data seen from the machine's command line"),
         ("recovered", "Recorded at start-up after a crash"),
         ("conflict-version", "Other content under a known SOP Instance UID"),
+        ("other-patient", "Study of one patient sent under another"),
+        ("conflict-decided", "Decision about a conflict"),
         ("quarantined", "Refused data set kept aside"),
+        ("quarantine-decided", "Decision about quarantine"),
         ("transfer-unfinished", "Transfer begun and not reported as ended"),
         ("plaintext-door", "A door without encryption is open"),
         ("door-shut", "A door was shut"),

@@ -79,9 +79,10 @@ def medium_of(uri: str, role: Role) -> Participant:
     return Participant(uri, roles=(role,), media=MEDIA_URI)
 
 
-def study_object(study: Study, actor: Party) -> ParticipantObject:
+def study_object(study: Study, actor: Party, *details: tuple[str, str]) -> ParticipantObject:
     """A study that was touched, with the reason that was written down."""
-    details = (("Written reason", actor.written_reason[:MAX_REASON]),) if actor.written_reason else ()
+    if actor.written_reason:
+        details = (*details, ("Written reason", actor.written_reason[:MAX_REASON]))
     return ParticipantObject(
         study.study_instance_uid,
         IdType.STUDY,

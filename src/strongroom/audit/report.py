@@ -61,11 +61,12 @@ class Reporter:
         held: bool = False,
         recovered: bool = False,
         rule: str = "",
+        details: tuple[tuple[str, str], ...] = (),
     ) -> AuditMessage:
         """
         Instances of one study came in from one sender and are kept (A.5.3.7); one message per group and study.
 
-        *held*: we held them already, and nothing changed (action R instead of C).
+        *held*: we held them already, and nothing changed (action R instead of C). *details* are ours, about the study.
         """
         return AuditMessage(
             time,
@@ -74,7 +75,7 @@ class Reporter:
             Outcome.SUCCESS,
             (participant(sender, Role.SOURCE, requestor=True), self._own_destination),
             self._source,
-            (study_object(study, sender), patient_object(patient)),
+            (study_object(study, sender, *details), patient_object(patient)),
             types_of(sender, EventType.RECOVERED if recovered else None),
             rule=rule,
         )

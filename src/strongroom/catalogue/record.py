@@ -127,6 +127,17 @@ class Recorder:
         self._known.clear()
         self._records = -1
 
+    def agrees(self, prepared: Prepared) -> bool:
+        """
+        Whether an instance that said the same of patient, study and series was recorded, and named its study's patient.
+
+        Answered from memory, for every deposit: False means that the database has to be asked.
+        """
+        identity = prepared.identity
+        known = self._known.get((identity.study_instance_uid, identity.series_instance_uid))
+        placement = None if known is None else known.placements.get(prepared.prints)
+        return placement is not None and not placement.differs & Differs.OTHER_PATIENT
+
     def record(
         self,
         connection: apsw.Connection,

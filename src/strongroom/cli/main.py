@@ -10,6 +10,7 @@ from strongroom import __version__
 from strongroom.cli import (
     backup,
     check,
+    conflicts,
     demo,
     device,
     doors,
@@ -19,6 +20,7 @@ from strongroom.cli import (
     import_,
     init,
     jobs,
+    quarantine,
     rebuild,
     repair,
     restore,
@@ -64,10 +66,12 @@ app.command("restore", epilog=EXIT_HELP, short_help="Make a home out of a backup
 app.command("rotate", epilog=EXIT_HELP, short_help="Replace the master key.")(rotate.rotate)
 app.command("repair", epilog=EXIT_HELP, short_help="Make right what can be without guessing.")(repair.repair)
 app.command("rebuild", epilog=EXIT_HELP, short_help="Make the catalogue anew from the packs.")(rebuild.rebuild)
+app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(device.app, name="device")
 app.add_typer(erase.app, name="erase")
 app.add_typer(export.app, name="export")
 app.add_typer(hold.app, name="hold")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(token.app, name="token")
 app.add_typer(trail.app, name="trail")

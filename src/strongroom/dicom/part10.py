@@ -47,23 +47,6 @@ _UID_FIELDS: Final = {
     0x0003: "media_storage_sop_instance_uid",
     0x0010: "transfer_syntax_uid",
 }
-_DISGUISES: Final = (
-    *(
-        b"mz",
-        b"\x7felf",
-        b"#!",
-        b"pk\3\4",
-        b"pk\5\6",
-        b"%pdf",
-        b"<",
-        b"{\\rtf",
-        b"\xd0\xcf\x11\xe0",
-        b"rar!",
-        b"7z\xbc\xaf",
-    ),
-    *(b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"),
-)  # lower case: PE, ELF, scripts, ZIP, PDF, HTML and XML, RTF, OLE, other archives; the five of Mach-O and Java
-_BLANK: Final = b" \t\r\n"  # what a shell, a browser or a reader of PDF passes over
 _AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}")  # PS3.5 Table 6.2-1: no backslash, no control character
 
 
@@ -78,18 +61,9 @@ class FileMeta:
     """As stated, or guessed from the first element of the data set when it is not stated."""
     transfer_syntax_stated: bool
     preamble: bytes
-    """128 bytes as found, b"" when there are none: foreign bytes that may be a program (SECURITY F01, F02)."""
+    """128 bytes as found, b"" when there are none: foreign bytes that may be a program (see `preamble`)."""
     length: int
     """Bytes in front of the data set."""
-
-    @property
-    def disguised(self) -> bool:
-        """
-        Whether the preamble is the beginning of what runs, unpacks or opens elsewhere (SECURITY C30, F01, F02).
-
-        Zeros and the header of a TIFF are what PS3.10 §7.1 has in mind; other bytes mean nothing.
-        """
-        return self.preamble.lstrip(_BLANK).lower().startswith(_DISGUISES)
 
 
 def encode_header(

@@ -50,7 +50,6 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
     errors.RemoteProtocolError: Answer(400, "The request breaks a rule of the standard."),
     errors.DataSetError: Answer(400, "The data set is not whole, or beyond a limit."),
     errors.UnsupportedSyntaxError: Answer(400, "The transfer syntax of the data set is not known."),
-    errors.DisguisedFileError: Answer(400, "The file begins as something else than DICOM."),
     errors.UnsupportedClassError: Answer(409, "The SOP class of the data set is not stored here."),
     errors.MismatchError: Answer(409, "The data set does not belong to this request."),
     errors.AccessDenied: NOT_FOUND,

@@ -38,16 +38,15 @@ DUPLICATE_SOP_INSTANCE: Final = 0x0111
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 NOT_AUTHORIZED: Final = 0x0124
 OUT_OF_RESOURCES: Final = 0xA700
+COERCION_OF_DATA_ELEMENTS: Final = 0xB000
+"""The Warning Reason for what is durable and kept aside: the study is another patient's (PS3.18 Table I.2-1)."""
 DOES_NOT_MATCH: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
-DISGUISED: Final = 0xC130
-"""Ours, of the range "cannot understand": the file begins as a program or another document."""
 TRANSFER_SYNTAX_NOT_SUPPORTED: Final = 0xC122
 
 REASONS: Final[dict[type[errors.StrongroomError], int]] = {
     errors.StrongroomError: PROCESSING_FAILURE,
     errors.RemoteProtocolError: CANNOT_UNDERSTAND,
-    errors.DisguisedFileError: DISGUISED,
     errors.UnsupportedSyntaxError: TRANSFER_SYNTAX_NOT_SUPPORTED,
     errors.MismatchError: DOES_NOT_MATCH,
     errors.UnsupportedClassError: SOP_CLASS_NOT_SUPPORTED,
@@ -70,6 +69,8 @@ class Stored:
     sop_instance_uid: str
     study_instance_uid: str
     series_instance_uid: str
+    warning: int = 0
+    """A Warning Reason: it is durable, but kept aside, and cannot be retrieved before a person decides."""
 
 
 @final
@@ -91,11 +92,16 @@ def reason_of(error: errors.StrongroomError) -> int:
 
 
 def result_of(receipt: Receipt, *, duplicate_is_success: bool) -> Result:
-    """Return what a receipt means; a conflict is answered as the caller's entry says (I3)."""
+    """Return what a receipt means; what is kept aside is answered as the caller's entry says (I3)."""
     if receipt.outcome.value == "conflict" and not duplicate_is_success:
         return Failed(DUPLICATE_SOP_INSTANCE, receipt.sop_class_uid, receipt.sop_instance_uid)
+    aside = receipt.outcome.value == "other-patient" and not duplicate_is_success
     return Stored(
-        receipt.sop_class_uid, receipt.sop_instance_uid, receipt.study_instance_uid, receipt.series_instance_uid
+        receipt.sop_class_uid,
+        receipt.sop_instance_uid,
+        receipt.study_instance_uid,
+        receipt.series_instance_uid,
+        COERCION_OF_DATA_ELEMENTS if aside else 0,
     )
 
 
@@ -107,7 +113,8 @@ def status_of(results: Sequence[Result], *, whole: bool) -> int:
     """
     failed = [result for result in results if isinstance(result, Failed)]
     if len(failed) < len(results):
-        return 202 if failed or not whole else 200
+        warned = any(isinstance(result, Stored) and result.warning for result in results)
+        return 202 if failed or warned or not whole else 200
     if failed and all(result.reason == OUT_OF_RESOURCES for result in failed):
         return 503
     return 409
@@ -127,6 +134,9 @@ def response_module(results: Iterable[Result], base_url: str) -> dict[str, JsonE
             studies.add(study)
             item = _reference(result)
             item["00081190"] = {"vr": "UR", "Value": [instance]}
+            if result.warning:
+                item["00081190"] = {"vr": "UR"}
+                item["00081196"] = {"vr": "US", "Value": [result.warning]}
             stored.append(item)
             continue
         reason: JsonElement = {"vr": "US", "Value": [result.reason]}

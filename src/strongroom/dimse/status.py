@@ -40,6 +40,8 @@ MOVE_DESTINATION_UNKNOWN: Final = 0xA801
 #: Storage: the data set does not match the SOP class; find, get and move: neither does the identifier.
 DOES_NOT_MATCH_SOP_CLASS: Final = 0xA900
 CANNOT_UNDERSTAND: Final = 0xC000
+#: Storage: it is durable, but not as it was sent for (PS3.4 B.2.3).
+COERCION_OF_DATA_ELEMENTS: Final = 0xB000
 #: Get and move: complete, with one or more failures or warnings.
 SUBOPERATIONS_WITH_FAILURES: Final = 0xB000
 

@@ -16,7 +16,19 @@ import msgspec
 from strongroom.register.kept import COLUMNS, KeptBlob, kept_blob
 from strongroom.register.rows import select
 
-__all__ = ["Deleted", "Deletion", "add", "count", "every", "find", "listed", "matching", "remove"]
+__all__ = [
+    "Deleted",
+    "Deletion",
+    "add",
+    "count",
+    "every",
+    "find",
+    "listed",
+    "matching",
+    "of_blob",
+    "of_decisions",
+    "remove",
+]
 
 _MARKS: Final = ", ".join("?" * (COLUMNS.count(",") + 1))
 
@@ -43,15 +55,24 @@ class Deleted:
     kept: KeptBlob
 
 
-def add(connection: apsw.Connection, instances: Sequence[KeptBlob], *, at: float, actor: str, reason: str) -> int:
-    """List *instances* as deleted by one act; return its number."""
+def add(
+    connection: apsw.Connection,
+    instances: Sequence[KeptBlob],
+    *,
+    at: float,
+    actor: str,
+    reason: str,
+    decision: int | None = None,
+) -> int:
+    """List *instances* as deleted by one act, or as what lost a *decision* about conflicts; return its number."""
     connection.execute("INSERT INTO deletion (at, actor, reason) VALUES (?, ?, ?)", (at, actor, reason))
     deletion = connection.last_insert_rowid()
     connection.executemany(
-        f"INSERT INTO deleted_instance (deletion, {COLUMNS}) VALUES (?, {_MARKS})",  # noqa: S608 -- our text
+        f"INSERT INTO deleted_instance (deletion, decision, {COLUMNS}) VALUES (?, ?, {_MARKS})",  # noqa: S608 -- our text
         [
             (
                 deletion,
+                decision,
                 one.sop_instance_uid,
                 one.sop_class_uid,
                 one.series_instance_uid,
@@ -74,10 +95,10 @@ def add(connection: apsw.Connection, instances: Sequence[KeptBlob], *, at: float
 
 
 def find(connection: apsw.Connection, sop_instance_uid: str) -> Deleted | None:
-    """Return the deleted instance of that UID, None when there is none."""
+    """Return the deleted instance of that UID, None when there is none; what lost a decision does not count."""
     rows = select(
         connection,
-        f"SELECT id, {COLUMNS} FROM deleted_instance WHERE sop_instance_uid = ?",  # noqa: S608 -- our text
+        f"SELECT id, {COLUMNS} FROM deleted_instance WHERE sop_instance_uid = ? AND decision IS NULL",  # noqa: S608 -- our text
         (sop_instance_uid,),
     )
     return Deleted(rows[0][0], kept_blob(rows[0][1:])) if rows else None
@@ -90,7 +111,11 @@ def matching(
     series_instance_uids: Sequence[str] = (),
     sop_instance_uids: Sequence[str] = (),
 ) -> tuple[Deleted, ...]:
-    """Return the deleted instances whose UIDs are among those given; a level without any is not asked for."""
+    """
+    Return the deleted instances whose UIDs are among those given; a level without any is not asked for.
+
+    What lost a decision about conflicts is not among them: another decision brings it back.
+    """
     wanted = [
         ("study_instance_uid", study_instance_uids),
         ("series_instance_uid", series_instance_uids),
@@ -102,10 +127,26 @@ def matching(
     where = " AND ".join(f"{column} IN (SELECT value FROM json_each(?))" for column, _ in given)  # noqa: S608 -- our text
     rows = select(
         connection,
-        f"SELECT id, {COLUMNS} FROM deleted_instance WHERE {where} ORDER BY id",  # noqa: S608 -- our text
+        f"SELECT id, {COLUMNS} FROM deleted_instance WHERE decision IS NULL AND {where} ORDER BY id",  # noqa: S608 -- our text
         tuple(msgspec.json.encode(list(uids)).decode() for _, uids in given),
     )
     return tuple(Deleted(row[0], kept_blob(row[1:])) for row in rows)
+
+
+def of_decisions(connection: apsw.Connection, decisions: Sequence[int]) -> tuple[Deleted, ...]:
+    """Return what lost these decisions, in the order in which it did."""
+    rows = select(
+        connection,
+        f"SELECT id, {COLUMNS} FROM deleted_instance WHERE decision IN (SELECT value FROM json_each(?)) ORDER BY id",  # noqa: S608 -- our text
+        (msgspec.json.encode(list(decisions)).decode(),),
+    )
+    return tuple(Deleted(row[0], kept_blob(row[1:])) for row in rows)
+
+
+def of_blob(connection: apsw.Connection, blob_id: bytes) -> Deleted | None:
+    """Return the deleted instance that lies in that blob."""
+    rows = select(connection, f"SELECT id, {COLUMNS} FROM deleted_instance WHERE blob_id = ?", (blob_id,))  # noqa: S608 -- our text
+    return Deleted(rows[0][0], kept_blob(rows[0][1:])) if rows else None
 
 
 def remove(connection: apsw.Connection, number: int) -> bool:

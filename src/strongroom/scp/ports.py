@@ -53,7 +53,7 @@ class Receipt(Protocol):
 
     @property
     def outcome(self) -> Enum:
-        """Its value is "stored", "duplicate" or "conflict"."""
+        """Its value is "stored", "duplicate", "conflict" or "other-patient"."""
 
 
 class Deposit(Protocol):

@@ -64,8 +64,6 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
         status.CANNOT_UNDERSTAND,
         "The transfer syntax is not known",
     ),
-    # Only files have a preamble, and no file comes over an association.
-    errors.DisguisedFileError: _FAILURE,
     errors.UnsupportedClassError: Answer(
         status.SOP_CLASS_NOT_SUPPORTED,
         status.DOES_NOT_MATCH_SOP_CLASS,

@@ -122,12 +122,14 @@ def _answer(error: StrongroomError) -> tuple[int, str]:
 
 
 def _answer_receipt(receipt: Receipt, session: Session[InstanceT, DestinationT]) -> tuple[int, str]:
-    """The status of a receipt; a conflict is answered as the device's entry says (I3)."""
+    """The status of a receipt; what is kept aside is answered as the device's entry says (I3)."""
     code = _STATUS_OF_OUTCOME.get(receipt.outcome.value)
     if code is not None:
         return code, ""
     if session.duplicate_is_success:
         return status.SUCCESS, ""
+    if receipt.outcome.value == "other-patient":
+        return status.COERCION_OF_DATA_ELEMENTS, "Kept aside: another patient's study"
     return status.DUPLICATE_SOP_INSTANCE, "Another instance with this UID is kept"
 
 
