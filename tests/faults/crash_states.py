@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from faults.broken import WAYS, Spoil
 from faults.crash_check import violations
-from faults.ledger import Ledger
+from faults.ledger import Ledger, owed_by
 from faults.simulated_archive import InThisThread, Sender, founded, make_small, opened, started, study_of
 from faults.simulated_disk import CORNERS, Fate, SimulatedDisk, Snapshot
 from faults.simulated_medium import SimulatedMedium
@@ -97,7 +97,8 @@ class History:
     def _disk(self, image: dict[str, bytes]) -> SimulatedDisk:
         disk = SimulatedDisk(image, folders=("vault", "trail", "keyring"))
         disk.snapshots = self.states
-        disk.token = lambda: len(self.ledger.events)
+        disk.token = lambda: (self.ledger.events, len(self.ledger.events))
+        self.opened_at = len(self.states)
         self.spoil(disk)
         return disk
 
@@ -116,6 +117,14 @@ class History:
                 return
             self.disk = self._disk(cut)
 
+    def _cut(self) -> dict[str, bytes]:
+        """A cut after any call since this disk was opened; what came after it never happened."""
+        chosen = self.rng.choice([*self.states[self.opened_at :], self.disk.snapshot()])
+        assert isinstance(chosen.token, tuple)
+        events, length = chosen.token
+        self.ledger.events = events[:length]
+        return chosen.image(self.rng.choice(RANDOM), self.rng.choice(RANDOM), self.rng)
+
     async def _until_cut(self, medium: SimulatedMedium, steps: list[Any], loop: Any) -> dict[str, bytes] | None:
         with opened(medium, self.rng) as parts:
             sender = Sender(parts, self.ledger, self.rng, loop)
@@ -124,8 +133,7 @@ class History:
                 step, given_ = steps.pop(0)
                 self.report.steps[step] += 1
                 if step == "cut":
-                    # what SQLite does when it is closed is not part of this past: the disk is taken before
-                    return self.disk.snapshot().image(self.rng.choice(RANDOM), self.rng.choice(RANDOM), self.rng)
+                    return self._cut()
                 if step == "reopen":
                     await sender.stop()
                     break
@@ -161,8 +169,15 @@ def examine(history: History, limit: int, report: Report, *, deep: bool = True) 
         if done >= limit:
             return
         names, contents = CORNERS[choice] if choice < 4 else (rng.choice(RANDOM), rng.choice(RANDOM))
+        assert isinstance(snapshot.token, tuple)
         image = snapshot.image(names, contents, rng)
-        key = hash((snapshot.token, frozenset((name, hash(content)) for name, content in image.items())))
+        key = hash(
+            (
+                id(snapshot.token[0]),
+                snapshot.token[1],
+                frozenset((name, hash(content)) for name, content in image.items()),
+            )
+        )
         if key in seen:
             continue
         seen.add(key)
@@ -183,8 +198,8 @@ def examine(history: History, limit: int, report: Report, *, deep: bool = True) 
 def _judge(history: History, image: dict[str, bytes], snapshot: Snapshot, again: list[Snapshot] | None) -> None:
     disk = SimulatedDisk(image, folders=("vault", "trail", "keyring"))
     disk.snapshots = again
-    assert isinstance(snapshot.token, int)
-    wrong = violations(disk, history.ledger.owed(snapshot.token), Ledger())
+    assert isinstance(snapshot.token, tuple)
+    wrong = violations(disk, owed_by(*snapshot.token), Ledger())
     if wrong:
         raise ViolatedError(f"after call {snapshot.serial} ({snapshot.call}): " + "; ".join(wrong[:4]))
 

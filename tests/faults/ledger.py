@@ -62,16 +62,15 @@ class Ledger:
         )
         self.events.append(event)
 
-    def owed(self, length: int) -> Owed:
-        """What follows from the first *length* events."""
-        owed = Owed()
-        for event in self.events[:length]:
-            _OWED[event.what](owed, event)
-        answered = {event.number for event in self.events[:length] if event.answered}
-        owed.whole = [
-            event.uids for event in self.events[:length] if event.what == "delete" and event.number not in answered
-        ]
-        return owed
+
+def owed_by(events: list[Event], length: int) -> Owed:
+    """What follows from the first *length* of *events*."""
+    owed = Owed()
+    for event in events[:length]:
+        _OWED[event.what](owed, event)
+    answered = {event.number for event in events[:length] if event.answered}
+    owed.whole = [event.uids for event in events[:length] if event.what == "delete" and event.number not in answered]
+    return owed
 
 
 def _deposit(owed: Owed, event: Event) -> None:

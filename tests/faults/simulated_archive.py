@@ -70,6 +70,7 @@ def make_small() -> None:
     database.migrations_in = functools.cache(database.migrations_in)
     deposit.MAX_SEALED_HELD, deposit.LEASED_WRITE, deposit.MAX_HELD = 40 * KIB, 32 * KIB, 8 * KIB
     committer.SLOW_SECONDS = 1e9
+    committer.wait = _wait  # type: ignore[assignment]
 
 
 class InThisThread(ThreadPoolExecutor):
@@ -102,6 +103,12 @@ class _Lazy(Future[Any]):
     def result(self, timeout: float | None = None) -> Any:
         self.do()
         return super().result(timeout)
+
+
+def _wait(futures: list[_Lazy]) -> None:
+    """Play the threads that somebody waits for."""
+    for future in futures:
+        future.do()
 
 
 @contextlib.contextmanager
@@ -163,8 +170,10 @@ class Sender:
                 own._gather(group)
                 with own._working:
                     own._commit(group)
-        for task in tasks:
-            task.result()
+        failed = [task.exception() for task in tasks]  # each is asked, so that none complains of not having been
+        for error in failed:
+            if error is not None:
+                raise error
 
     async def deposit(
         self, number: int, content: int, *, long: bool = False, lost: bool = False, implicit: bool = False

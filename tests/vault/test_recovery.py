@@ -196,7 +196,7 @@ def test_hole_in_a_flushed_record_with_more_behind_it():
 
 
 def test_crash_while_a_pack_is_made():
-    """A pack that never got its header is removed and named."""
+    """A pack that never got its header is removed and named; its number is the next one's, for no number may be missing."""
     for content in (b"", b"SRpk", bytes(512), bytes(8 << 10)):
         medium = as_found(content)
         vault = Vault(medium)
@@ -204,7 +204,7 @@ def test_crash_while_a_pack_is_made():
         assert vault.packs() == []
         vault.append([record(1)])
         vault.flush()
-        assert vault.packs() == [2]
+        assert vault.packs() == [1]
 
 
 def test_crash_at_any_point_of_closing():
@@ -334,3 +334,44 @@ def test_a_start_that_was_cut_short_does_not_make_a_tear_look_like_damage():
     assert [(start, True)] == [(torn.offset, torn.by_crash) for torn in again.torn]
     assert_kept(again, kept)
     assert [] == list(check(again, read=True))
+
+
+def test_a_pack_that_a_crash_kept_from_being_made_leaves_no_hole():
+    """Its number is given to the next pack: `check` would look for it for ever."""
+    medium, _, kept = filled(1)
+    medium.overwrite("vault/00000002.open", b"")
+    vault = Vault(medium, pack_bytes=2048)
+    for seed in range(50, 56):
+        vault.append([record(seed)])
+        vault.flush()
+
+    assert vault.packs() == list(range(1, len(vault.packs()) + 1))
+    assert [] == list(check(vault))
+    assert_kept(vault, kept)
+
+
+def test_a_pack_that_a_full_disk_kept_from_being_made_leaves_no_hole():
+    """The file goes and its number is the next one's, once there is room again."""
+    medium = MemoryMedium(capacity=300)
+    vault = Vault(medium)
+    with pytest.raises(OutOfResources):
+        vault.append([record(1)])
+    assert [] == medium.listing("vault")
+    medium.capacity = None
+    vault.append([record(1)])
+    vault.flush()
+
+    assert [1] == vault.packs()
+    assert [] == list(check(vault))
+
+
+def test_a_pack_that_a_failed_flush_kept_from_being_made_is_not_called_damaged():
+    """The medium is suspect and nothing can be removed: the file is none of the vault's packs until the next start."""
+    medium = MemoryMedium()
+    vault = Vault(medium)
+    medium.fail_flushes()
+    with pytest.raises(OutOfResources):
+        vault.append([record(1)])
+
+    assert [] == vault.packs()
+    assert [] == list(check(vault))

@@ -90,6 +90,10 @@ class Vault:
         self._turning = threading.Lock()  # who takes up the next pack
         medium.make_directory(root)
         self._last = 0
+        self._returned: list[
+            int
+        ] = []  # numbers of packs that were never made: the next ones, so that no number is missing
+        self._stillborn: set[int] = set()  # files of such packs that cannot be removed before the next start
         self.torn: tuple[Torn, ...] = ()
         for number, is_open in self._listing():
             self._last = max(self._last, number)
@@ -157,7 +161,7 @@ class Vault:
 
     def packs(self) -> list[int]:
         """Return the numbers of all packs, closed and open."""
-        return sorted({number for number, _ in self._listing()})
+        return sorted({number for number, _ in self._listing()} - self._stillborn)
 
     def open_packs(self) -> list[int]:
         """Return the numbers of the packs that are not closed."""
@@ -340,14 +344,28 @@ class Vault:
 
     def _create(self) -> OpenPack:
         with self._lock:
-            self._last += 1
-            number = self._last
-        file = self._medium.open(self._name(number, is_open=True), create=True)
-        pack = OpenPack.create(file, PackHeader(number, self._randomness(16)))
-        self._medium.sync_directory(self._root)
+            number = self._returned.pop() if self._returned else self._last + 1
+            self._last = max(self._last, number)
+        name = self._name(number, is_open=True)
+        try:
+            pack = OpenPack.create(self._medium.open(name, create=True), PackHeader(number, self._randomness(16)))
+            self._medium.sync_directory(self._root)
+        except OutOfResources:
+            self._give_back(number)
+            raise
         with self._lock:
             self._open[number] = pack
         return pack
+
+    def _give_back(self, number: int) -> None:
+        """A pack could not be made: its file goes, its number is the next one's."""
+        try:
+            self._medium.unlink(self._name(number, is_open=True))
+        except OutOfResources:  # after a failed flush; the next start removes it
+            self._stillborn.add(number)
+        else:
+            with self._lock:
+                self._returned.append(number)
 
     def _close_for_good(self, pack: OpenPack) -> None:
         number = pack.header.number
@@ -376,6 +394,7 @@ class Vault:
         if not any(front) or size < PACK_HEADER:
             # A crash while the pack was made: it never held a record.
             self._medium.unlink(name)
+            self._returned.append(number)
             self.torn += (Torn(number, 0, size, by_crash=True),)
             return
         header = decode_pack_header(front)
