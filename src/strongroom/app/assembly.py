@@ -24,6 +24,8 @@ from strongroom.app.founding import AUTHORITY_PURPOSE, MASTER_KEY_FILE
 from strongroom.app.home import Home
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
+from strongroom.archive.commitment import Commitments
+from strongroom.archive.commitment_keeping import CommitmentKeeper
 from strongroom.archive.committer import Committer
 from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
@@ -83,6 +85,10 @@ class Archive:
     def job_keeper(self, session: Session) -> JobKeeper:
         """The keepers' tools for jobs, for *session*."""
         return JobKeeper(self.core, session)
+
+    def commitment_keeper(self, session: Session) -> CommitmentKeeper:
+        """The keepers' tools for storage commitment, for *session*."""
+        return CommitmentKeeper(self.core, self.directory, session)
 
     def web_settings(self) -> dict[str, str]:
         """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""
@@ -173,7 +179,9 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
         try:
             if owed:
                 await core.committer.submit(Note(owed))
-            archive = Archive(home, config, core, Directory(parts), authority)
+            directory = Directory(parts)
+            core.commitments = Commitments(core, directory)
+            archive = Archive(home, config, core, directory, authority)
             background.register(archive)
             yield archive
         finally:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from strongroom.archive.commitment import Commitments
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
     from strongroom.archive.jobs import Jobs
@@ -62,6 +63,7 @@ class Core:
     committer: Committer
     fragments: Fragments = field(init=False)
     jobs: Jobs = field(init=False)
+    commitments: Commitments = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whatever removes or replaces files of the vault, and by whatever copies them: one at a time."""

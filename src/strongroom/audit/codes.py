@@ -69,6 +69,7 @@ class EventType(StrEnum):
     TORN_TRAIL = "torn-trail"
     INTEGRITY = "integrity"
     JOB_FAILED = "job-failed"
+    COMMITMENT = "commitment"
     REPEATED = "repeated"
 
 
@@ -166,6 +167,7 @@ _TABLE: Final[Mapping[str, Code]] = MappingProxyType(
         ("torn-trail", "The end of the trail was torn by a crash"),
         ("integrity", "Stored bytes are not what was written"),
         ("job-failed", "Work in the background was given up"),
+        ("commitment", "Storage commitment"),
         ("repeated", "The same event, counted instead of recorded one by one"),
     )
     | {"2": Code("2", "RFC-3881", "Patient Number"), "12": Code("12", "RFC-3881", "URI")}

@@ -7,7 +7,21 @@ import sys
 import typer
 
 from strongroom import __version__
-from strongroom.cli import check, demo, device, doors, export, import_, init, jobs, serve, status, token, trail
+from strongroom.cli import (
+    check,
+    commitment,
+    demo,
+    device,
+    doors,
+    export,
+    import_,
+    init,
+    jobs,
+    serve,
+    status,
+    token,
+    trail,
+)
 from strongroom.cli.exits import EXIT_HELP, fail
 from strongroom.errors import StrongroomError
 
@@ -39,6 +53,7 @@ app.command("status", epilog=EXIT_HELP)(status.status)
 app.command("doors", epilog=EXIT_HELP, short_help="Print who can knock where, and what a stranger got.")(doors.doors)
 app.command("import", epilog=EXIT_HELP)(import_.import_)
 app.command("check", epilog=EXIT_HELP)(check.check)
+app.add_typer(commitment.app, name="commitment")
 app.add_typer(device.app, name="device")
 app.add_typer(export.app, name="export")
 app.add_typer(jobs.app, name="jobs")
