@@ -48,6 +48,7 @@ _SERVICES = {
     "find": ("find", "dispatch"),
     "get, move": ("get", "move", "retrieval", "suboperations", "dispatch"),
     "echo": ("verification", "dispatch"),
+    "storage commitment": ("storage_commitment", "dispatch"),
 }
 _COLUMN = {"store": "store", "find": "find", "get, move": "retrieve"}
 _MATCHING = {
@@ -103,6 +104,10 @@ def services() -> str:
         contexts.Operation.MOVE: "retrieve",
     }
     rows = [(uid.name_of(contexts.VERIFICATION) or "", contexts.VERIFICATION, "any that is admitted")]
+    commitment = contexts.STORAGE_COMMITMENT
+    rows.append(
+        (uid.name_of(commitment) or "", commitment, "deposit, and has a certificate; as SCU to one with an address")
+    )
     rows += [(uid.name_of(one) or "", one, needs[found[1]]) for one, found in contexts.QUERY_RETRIEVE.items()]
     return table(
         ("SOP class", "UID", "as SCP for a device that may"), ((name, f"`{one}`", who) for name, one, who in rows)

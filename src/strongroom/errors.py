@@ -72,3 +72,11 @@ class ConflictError(StrongroomError):
 
 class HomeInUseError(ConflictError):
     """Another process holds the lock of the home (one writer)."""
+
+
+class JobImpossible(StrongroomError):  # noqa: N818 -- as NotFound
+    """A job in the background can never be done: no further attempt."""
+
+
+class JobCancelled(StrongroomError):  # noqa: N818 -- as NotFound
+    """Somebody cancelled a job in the background."""

@@ -283,6 +283,25 @@ class Session:
     queries_closed: int = 0
     deposits: int = 0
     queries: list[Query] = field(default_factory=list)
+    may_commit: bool = True
+    may_report: bool = True
+    asked: list[Any] = field(default_factory=list)
+    told: list[Any] = field(default_factory=list)
+    inbox: Any = None
+    commit_fault: StrongroomError | None = None
+
+    async def commit(self, request: Any, inbox: Any) -> None:
+        self._require("deposit")
+        if self.commit_fault is not None:
+            raise self.commit_fault
+        self.asked.append(request)
+        self.inbox = inbox
+        inbox.expected.add(request.transaction_uid)
+
+    async def committed(self, result: Any) -> None:
+        if self.commit_fault is not None:
+            raise self.commit_fault
+        self.told.append(result)
 
     def may(self, action: str) -> bool:
         return action in self.actions

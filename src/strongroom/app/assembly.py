@@ -26,6 +26,8 @@ from strongroom.app.switching import finish_switch
 from strongroom.archive import Gate, Session
 from strongroom.archive.acts import Note
 from strongroom.archive.backups import Backups, refuse_nested
+from strongroom.archive.commitment import Commitments
+from strongroom.archive.commitment_keeping import CommitmentKeeper
 from strongroom.archive.committer import Committer
 from strongroom.archive.compaction import finish_retiring
 from strongroom.archive.conflicts import Conflicts
@@ -141,6 +143,10 @@ class Archive:
     def job_keeper(self, session: Session) -> JobKeeper:
         """The keepers' tools for jobs, for *session*."""
         return JobKeeper(self.core, session)
+
+    def commitment_keeper(self, session: Session) -> CommitmentKeeper:
+        """The keepers' tools for storage commitment, for *session*."""
+        return CommitmentKeeper(self.core, self.directory, session)
 
     def web_settings(self) -> dict[str, str]:
         """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""
@@ -259,7 +265,9 @@ async def open_owned(home: Home, medium: DiskMedium, master: MasterKey) -> Async
                 await core.committer.submit(Note(owed))
             returned.forget(home.root)
             key = ManifestKey(master.derive(MANIFEST_PURPOSE), master.fingerprint)
-            archive = Archive(home, config, core, Directory(parts), authority, key)
+            directory = Directory(parts)
+            core.commitments = Commitments(core, directory)
+            archive = Archive(home, config, core, directory, authority, key)
             archive.second = _second_vault(core, home, config)
             background.register(archive)
             yield archive

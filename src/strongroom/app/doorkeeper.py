@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from strongroom.scp.dispatch import Provider
     from strongroom.transport.conversation import Conversation
     from strongroom.upper_layer import PresentationContext
+    from strongroom.upper_layer.events import RoleSelection
 
 NOTHING_SUPPORTED = AssociateReject(1, 1, 1)
 """Rejected-permanent by the user, no reason: the device is known, but wants nothing that it may have."""
@@ -102,7 +103,8 @@ class Doorkeeper:
 @final
 class WayOut:
     """
-    Associations to the destinations of C-MOVE: TLS, and the very certificate the destination is enrolled with (C37).
+    Associations to enrolled devices, for C-MOVE and storage commitment: TLS, and the very certificate the device is
+    enrolled with (C37).
     """
 
     def __init__(
@@ -115,9 +117,15 @@ class WayOut:
         self._tls = tls
         self._own_doors = own_doors
 
-    async def connect(self, destination: MoveDestination, contexts: Sequence[PresentationContext]) -> Conversation:
+    async def connect(
+        self,
+        destination: MoveDestination,
+        contexts: Sequence[PresentationContext],
+        roles: Sequence[RoleSelection] = (),
+    ) -> Conversation:
         """Call *destination* at the address of its entry; during a renewal either of its certificates will do."""
         request = association_request(called=destination.ae_title, calling=self._ae_title, contexts=contexts)
+        request = replace(request, role_selections=tuple(roles))
         failure: StrongroomError = NotFound("this destination has no certificate in force")
         for fingerprint in sorted(destination.certificate_fingerprints):
             callee = Callee(destination.host, destination.port, self._tls(), fingerprint=fingerprint)

@@ -1,6 +1,6 @@
 """
 The next generation of everything that depends on the master key, and the one step that puts it in force
-(docs/decisions/0020-rotation.md).
+(docs/decisions/0013-rotation.md).
 
 1. `rotation.partial/` is filled with every file anew under the new key, each durable. A crash here: it is thrown away.
 2. It is renamed `rotation/`, durably. That is the moment of the change: before it the old key opens the home, from it

@@ -1,5 +1,5 @@
 """
-`rotate`: a new master key without touching a pack (docs/decisions/0020-rotation.md).
+`rotate`: a new master key without touching a pack (docs/decisions/0013-rotation.md).
 
 The archive is closed meanwhile: whoever rotates owns the home. `generation` makes the change one step, so that a crash
 anywhere leaves a home that opens with the old key or with the new one.

@@ -36,6 +36,7 @@ from strongroom.audit.codes import EventType
 from strongroom.errors import ConfigurationError
 from strongroom.ground.allocator import keep_freed_memory
 from strongroom.imaging.pool import Pool
+from strongroom.scp.commitment_caller import CommitmentCaller
 from strongroom.scp.dispatch import Provider
 from strongroom.transport import tls
 from strongroom.transport.doors import Door, Rules
@@ -89,15 +90,13 @@ class Server:
         """Pixel work of all doors."""
         self._identity = self._door_identity()
         self._look = SelfLook(archive, self)
-        provider = Provider(
-            ae_title=config.dicom.ae_title,
-            outbound=WayOut(
-                config.dicom.ae_title,
-                lambda: tls.client_context(self._identity, archive.authority.certificate),
-                self._own_addresses,
-            ),
-            pool=self.pool,
+        outbound = WayOut(
+            config.dicom.ae_title,
+            lambda: tls.client_context(self._identity, archive.authority.certificate),
+            self._own_addresses,
         )
+        provider = Provider(ae_title=config.dicom.ae_title, outbound=outbound, pool=self.pool)
+        archive.core.commitments.peer = CommitmentCaller(outbound)
         self._doorkeeper = Doorkeeper(archive, provider, max_pdu_length=MAX_PDU_LENGTH, own_knock=self._look.is_own)
         limits = config.limits
         rules = Rules(

@@ -6,6 +6,7 @@ The archive behind its gate. Front doors use what is published here and nothing 
 
 from __future__ import annotations
 
+from strongroom.archive.committed import MAX_ASKED, Commitment, CommitmentInbox, Reference
 from strongroom.archive.credentials import (
     Credential,
     DeviceCredential,
@@ -26,6 +27,9 @@ from strongroom.archive.session import Session
 from strongroom.catalogue.query import Query, Root, Target
 
 __all__ = [
+    "MAX_ASKED",
+    "Commitment",
+    "CommitmentInbox",
     "Credential",
     "Deposit",
     "DeviceCredential",
@@ -42,6 +46,7 @@ __all__ = [
     "Query",
     "Receipt",
     "Recipient",
+    "Reference",
     "Root",
     "Session",
     "SystemCredential",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from strongroom.archive.commitment import Commitments
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
     from strongroom.archive.healing import Damage
@@ -85,6 +86,7 @@ class Core:
     """How the data sets that came in lately are built."""
     jobs: Jobs = field(init=False)
     damage: Damage = field(init=False)
+    commitments: Commitments = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
     originals: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ORIGINALS))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -80,6 +80,18 @@ class Directory:
         found = identity.recipient(entry, f"{device.move_host}:{device.move_port}", self._parts.clock())
         return found if isinstance(found, Actor) else None
 
+    def address(self, name: str) -> MoveDestination | None:
+        """Where the device *name* is called, if its entry is in force and has an address."""
+        entry = self._entries.get(name)
+        if entry is None or self.actor(name) is None:
+            return None
+        return self.destination(entry.ae_title)
+
+    def has_certificate(self, name: str) -> bool:
+        """Whether the device proves itself by a certificate: not on the plaintext door."""
+        entry = self._entries.get(name)
+        return entry is not None and bool(entry.certificates)
+
     def destination(self, ae_title: str) -> MoveDestination | None:
         """The device that takes C-MOVE transfers under *ae_title*."""
         entry = self._lookup.with_ae_title(ae_title)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 from strongroom.audit.codes import EventType
-from strongroom.errors import StrongroomError
+from strongroom.errors import JobCancelled, JobImpossible
+
+__all__ = ["LEASE_SECONDS", "Handler", "JobCancelled", "JobImpossible", "Task", "dead_letter"]
 
 if TYPE_CHECKING:
     from strongroom.archive.core import Parts
@@ -18,14 +20,6 @@ LEASE_SECONDS: Final = 900.0
 """A handler that reports no progress for so long is taken for hung; the longest step is reading one full pack."""
 PROGRESS_SECONDS: Final = 1.0
 """Progress is stored at most this often: a transaction for every step would be felt by deposits."""
-
-
-class JobImpossible(StrongroomError):  # noqa: N818 -- as NotFound
-    """The job can never be done: no further attempt."""
-
-
-class JobCancelled(StrongroomError):  # noqa: N818 -- as NotFound
-    """Somebody cancelled the job."""
 
 
 class Keeper(Protocol):

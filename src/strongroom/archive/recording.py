@@ -151,7 +151,7 @@ def begin_transfer(
         parts.reporter.begin_transfer(
             parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act
         )
-        for patient, studies in _by_patient(rows)
+        for patient, studies in by_patient(rows)
     ]
 
 
@@ -163,14 +163,14 @@ def transferred(
         parts.reporter.transferred(
             parts.clock(), party(actor), _recipient(actor, recipient), patient, studies, act=act, reason=reason
         )
-        for patient, studies in _by_patient(rows)
+        for patient, studies in by_patient(rows)
     ]
 
 
 def accessed(parts: Parts, actor: Actor, rows: Iterable[InstanceRow]) -> list[AuditMessage]:
     """One record per patient of what somebody looks at, durable before the first byte leaves (I5)."""
     return [
-        parts.reporter.accessed(parts.clock(), party(actor), patient, studies) for patient, studies in _by_patient(rows)
+        parts.reporter.accessed(parts.clock(), party(actor), patient, studies) for patient, studies in by_patient(rows)
     ]
 
 
@@ -184,7 +184,7 @@ def deleted(
     """
     who = replace(party(actor), written_reason=reason)
     messages = []
-    for patient, studies in _by_patient(rows):
+    for patient, studies in by_patient(rows):
         messages += [
             parts.reporter.study_deleted(parts.clock(), who, patient, study)
             for study in studies
@@ -283,7 +283,7 @@ def _recipient(actor: Actor, recipient: Recipient) -> Party:
     )
 
 
-def _by_patient(rows: Iterable[InstanceRow]) -> list[tuple[Patient, list[Study]]]:
+def by_patient(rows: Iterable[InstanceRow]) -> list[tuple[Patient, list[Study]]]:
     """Group rows as the messages want them: studies with counts by SOP class, per patient."""
     patients: dict[str, dict[str, list[str]]] = {}
     for row in rows:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
 
     from strongroom.access.policy import Actor
+    from strongroom.archive.committed import Commitment, CommitmentInbox
     from strongroom.archive.core import Core
     from strongroom.archive.deletion import Returning
     from strongroom.archive.directory import Directory
@@ -80,6 +81,17 @@ class Session:
         """Whether its entry wants success for a conflicting second deposit instead of 0x0111 (I3)."""
         is_device = self._actor.kind is ActorKind.DEVICE
         return is_device and self._directory.duplicate_is_success(self._actor.name)
+
+    @property
+    def may_commit(self) -> bool:
+        """Whether it may ask for storage commitment: an enrolled device that deposits and proves itself by TLS."""
+        proved = self._actor.kind is ActorKind.DEVICE and self._directory.has_certificate(self._actor.name)
+        return proved and self.may(Action.DEPOSIT)
+
+    @property
+    def may_report(self) -> bool:
+        """Whether it may tell results of what we asked: only a device that we have an address of is ever asked."""
+        return self._is_open and self._actor.kind is ActorKind.DEVICE and self._actor.receives
 
     def may(self, action: str) -> bool:
         """Whether the policy would grant *action* as such; front doors use it to offer less, never to decide."""
@@ -206,6 +218,24 @@ class Session:
             await self.require(Action.DELETE, PolicyTarget(study_instance_uid=uid))
         await self.require(Action.DELETE)
         return await erasing.request(self._core, self._actor, target.study_instance_uids, reason)
+
+    async def commit(self, request: Commitment, inbox: CommitmentInbox) -> None:
+        """
+        Take a request for storage commitment; once this returns it is durable, and a result will come.
+
+        *inbox* takes the result while the association stands. Raises AccessDenied, ConflictError, OutOfResources.
+        """
+        await self.require(Action.DEPOSIT)
+        if not self.may_commit:
+            await self._refuse(Action.DEPOSIT, "commitment-without-certificate")
+        await self._core.commitments.open(self._actor.name, request, inbox)
+
+    async def committed(self, result: Commitment) -> None:
+        """Take what the caller says of a commitment that we asked it for; raises AccessDenied, NotFound."""
+        self._still_open()
+        if not self.may_report:
+            raise AccessDenied("kind-cannot")
+        await self._core.commitments.answered(self._actor.name, result)
 
     async def destination(self, ae_title: str) -> MoveDestination:
         """

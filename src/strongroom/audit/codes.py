@@ -72,6 +72,7 @@ class EventType(StrEnum):
     TORN_TRAIL = "torn-trail"
     INTEGRITY = "integrity"
     JOB_FAILED = "job-failed"
+    COMMITMENT = "commitment"
     REPEATED = "repeated"
     LEGAL_HOLD = "legal-hold"
     ERASURE = "erasure"
@@ -180,6 +181,7 @@ _TABLE: Final[Mapping[str, Code]] = MappingProxyType(
         ("torn-trail", "The end of the trail was torn by a crash"),
         ("integrity", "Stored bytes are not what was written"),
         ("job-failed", "Work in the background was given up"),
+        ("commitment", "Storage commitment"),
         ("repeated", "The same event, counted instead of recorded one by one"),
         ("legal-hold", "Legal hold changed"),
         ("erasure", "Erasing asked for or decided"),

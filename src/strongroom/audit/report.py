@@ -161,6 +161,7 @@ class Reporter:
         studies: Sequence[Study],
         *,
         action: str = "R",
+        kind: EventType | None = None,
         rule: str = "",
     ) -> AuditMessage:
         """Studies of one patient were viewed, changed or partly deleted inside the archive (A.5.3.6)."""
@@ -172,7 +173,7 @@ class Reporter:
             (participant(actor, requestor=True),),
             self._source,
             (*(study_object(study, actor) for study in studies), patient_object(patient)),
-            types_of(actor),
+            types_of(actor, kind),
             rule=rule,
         )
 

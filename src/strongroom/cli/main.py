@@ -10,6 +10,7 @@ from strongroom import __version__
 from strongroom.cli import (
     backup,
     check,
+    commitment,
     conflicts,
     demo,
     device,
@@ -67,6 +68,7 @@ app.command("rotate", epilog=EXIT_HELP, short_help="Replace the master key.")(ro
 app.command("repair", epilog=EXIT_HELP, short_help="Make right what can be without guessing.")(repair.repair)
 app.command("rebuild", epilog=EXIT_HELP, short_help="Make the catalogue anew from the packs.")(rebuild.rebuild)
 app.add_typer(conflicts.app, name="conflicts")
+app.add_typer(commitment.app, name="commitment")
 app.add_typer(device.app, name="device")
 app.add_typer(erase.app, name="erase")
 app.add_typer(export.app, name="export")

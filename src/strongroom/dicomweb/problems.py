@@ -46,6 +46,8 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
     errors.LocalProtocolError: _INTERNAL,
     errors.ConfigurationError: _INTERNAL,
     errors.HomeInUseError: _INTERNAL,
+    errors.JobImpossible: _INTERNAL,
+    errors.JobCancelled: _INTERNAL,
     errors.IntegrityError: Answer(500, "The archive could not read what it holds."),
     errors.RemoteProtocolError: Answer(400, "The request breaks a rule of the standard."),
     errors.DataSetError: Answer(400, "The data set is not whole, or beyond a limit."),

@@ -1,6 +1,6 @@
 """
 Keys that outlive a master key: those of files that are never written anew, so that a rotation need not touch history
-(docs/decisions/0020-rotation.md).
+(docs/decisions/0013-rotation.md).
 
 `keys/lasting.keys` holds them, sealed under the master key. Without that file (a home that was never rotated) they are
 derived from the master key as they always were.

@@ -233,10 +233,11 @@ def find(connection: apsw.Connection, number: int) -> Job | None:
 def every(
     connection: apsw.Connection, *, state: State | None = None, kind: str | None = None, limit: int = 1_000
 ) -> tuple[Job, ...]:
-    """Return the newest jobs, at most *limit*, those that are not over first."""
+    """Return the newest jobs, at most *limit*, those that are not over first; without their payloads."""
+    columns = _COLUMNS.replace("payload", "'{}'")
     rows = select(
         connection,
-        f"SELECT {_COLUMNS} FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR kind = ?2)"  # noqa: S608 -- our text
+        f"SELECT {columns} FROM job WHERE (?1 IS NULL OR state = ?1) AND (?2 IS NULL OR kind = ?2)"  # noqa: S608 -- our text
         " ORDER BY state NOT IN ('running', 'waiting'), id DESC LIMIT ?3",
         (state, kind, limit),
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import apsw
+import msgspec
 
 from strongroom.register.certificates import Certificate, _select
+from strongroom.register.rows import select
 
-__all__ = ["certificates_of_device", "has_blob", "keeps_anything"]
+__all__ = ["certificates_of_device", "has_blob", "keeps_anything", "sent_other_content"]
 
 
 def keeps_anything(connection: apsw.Connection) -> bool:
@@ -17,6 +21,9 @@ def keeps_anything(connection: apsw.Connection) -> bool:
             " UNION ALL SELECT 1 FROM (SELECT 1 FROM deleted_instance LIMIT 1)"
         ).fetchall()
     )
+
+
+__all__ = ["certificates_of_device", "has_blob", "sent_other_content"]
 
 
 def has_blob(connection: apsw.Connection, blob_id: bytes) -> bool:
@@ -33,3 +40,14 @@ def has_blob(connection: apsw.Connection, blob_id: bytes) -> bool:
 def certificates_of_device(connection: apsw.Connection, device: str) -> tuple[Certificate, ...]:
     """Every certificate a device ever had, revoked ones too: the trail names a revoked caller by them."""
     return _select(connection, "device = ?", device)
+
+
+def sent_other_content(connection: apsw.Connection, device: str, digests: Mapping[str, bytes]) -> frozenset[str]:
+    """SOP Instance UIDs among *digests* under which *device* sent a content of another digest, which was kept aside."""
+    rows = select(
+        connection,
+        "SELECT sop_instance_uid, digest FROM conflict WHERE device = ?"
+        " AND sop_instance_uid IN (SELECT value FROM json_each(?))",
+        (device, msgspec.json.encode(list(digests)).decode()),
+    )
+    return frozenset(uid for uid, digest in rows if digests[uid] != digest)

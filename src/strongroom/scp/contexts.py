@@ -7,8 +7,10 @@ Deny by default, in this order:
 2. find is for who may query, get and move for who may retrieve;
 3. a storage SOP class is for who may deposit (requestor as SCU) or retrieve (requestor as SCP: the sub-operations of
    C-GET);
-4. a private SOP class counts as storage where the caller's entry names it;
-5. everything else is answered "abstract syntax not supported".
+4. storage commitment is for who may deposit and has a certificate (requestor as SCU), and for whom we may have asked
+   (requestor as SCP: its results);
+5. a private SOP class counts as storage where the caller's entry names it;
+6. everything else is answered "abstract syntax not supported".
 What exists but is not for this caller is answered "user rejection".
 """
 
@@ -24,6 +26,8 @@ from strongroom.upper_layer.events import AssociateAccept, AssociateRequest, Con
 from strongroom.upper_layer.negotiation import Support
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
+"""Push model (PS3.4 J.3); there is one well-known instance, of this UID with `.1` behind it."""
 
 
 @final
@@ -60,6 +64,9 @@ def supported(session: Permissions) -> Callable[[str], Support | None]:
     may_deposit, may_query, may_retrieve = (session.may(action) for action in ("deposit", "query", "retrieve"))
     private = session.private_sop_classes
     verification = Support(COMMANDS_AND_IDENTIFIERS)
+    commitment = Support(
+        COMMANDS_AND_IDENTIFIERS, requestor_may_be_scu=session.may_commit, requestor_may_be_scp=session.may_report
+    )
     storage = Support(ANY_DATA_SET, requestor_may_be_scu=may_deposit, requestor_may_be_scp=may_retrieve)
     services = {
         Operation.FIND: Support(COMMANDS_AND_IDENTIFIERS, requestor_may_be_scu=may_query),
@@ -70,6 +77,8 @@ def supported(session: Permissions) -> Callable[[str], Support | None]:
     def look_up(abstract_syntax: str) -> Support | None:
         if abstract_syntax == VERIFICATION:
             return verification
+        if abstract_syntax == STORAGE_COMMITMENT:
+            return commitment
         if abstract_syntax in QUERY_RETRIEVE:
             return services[QUERY_RETRIEVE[abstract_syntax][1]]
         if abstract_syntax in uid.STORAGE_SOP_CLASSES or abstract_syntax in private:

@@ -29,10 +29,10 @@ from strongroom.dimse import (
     Response,
     status,
 )
-from strongroom.dimse.messages import RESPONSE_BIT
+from strongroom.dimse.messages import N_ACTION, N_EVENT_REPORT, RESPONSE_BIT
 from strongroom.errors import RemoteProtocolError
 from strongroom.imaging.pool import Pool
-from strongroom.scp.contexts import QUERY_RETRIEVE, VERIFICATION, Operation, combined_date_time
+from strongroom.scp.contexts import QUERY_RETRIEVE, STORAGE_COMMITMENT, VERIFICATION, Operation, combined_date_time
 from strongroom.scp.errors import BrokenOffError
 from strongroom.scp.exchange import DEFAULT_LIMITS, Exchange, Limits
 from strongroom.scp.find import find
@@ -40,6 +40,7 @@ from strongroom.scp.get import get
 from strongroom.scp.move import Moves, move
 from strongroom.scp.ports import Conversation, DestinationT, InstanceT, Outbound, Session
 from strongroom.scp.storage import store
+from strongroom.scp.storage_commitment import Reports, act, heard
 from strongroom.scp.verification import verify
 
 _ResponseClass = (
@@ -85,14 +86,20 @@ class Provider(Generic[DestinationT]):
         no status exists for; whoever runs this aborts it then.
         """
         combined = combined_date_time(conversation.negotiated.sop_class_extended)
+        reports = Reports(conversation, max_drained=self._limits.max_drained)
         try:
-            while (event := await conversation.receive()) is not None:
+            while (event := await reports.next_event()) is not None:
                 if not isinstance(event, MessageReceived):
                     raise RemoteProtocolError("a data set fragment outside a message")
-                await self._answer(conversation, session, event, combined)
+                if isinstance(event.message, NResponse) and reports.expects(event.message):
+                    await reports.taken(event.message, has_data_set=event.has_data_set)
+                else:
+                    await self._answer(conversation, session, event, combined, reports)
         except BrokenOffError:
             # The disclosure has recorded what failed; the peer must not take half a data set for a whole one.
             await conversation.abort()
+        finally:
+            reports.close()
 
     async def _answer(
         self,
@@ -100,6 +107,7 @@ class Provider(Generic[DestinationT]):
         session: Session[InstanceT, DestinationT],
         event: MessageReceived,
         combined: frozenset[str],
+        reports: Reports,
     ) -> None:
         """Answer one message."""
         request = event.message
@@ -129,6 +137,8 @@ class Provider(Generic[DestinationT]):
             await move(exchange, session, request, self._moves)
         elif isinstance(request, CEchoRequest):
             await verify(exchange, request)
+        elif isinstance(request, NRequest):
+            await (act if request.command_field == N_ACTION else heard)(exchange, session, request, reports)
 
 
 def _refusal(exchange: Exchange, request: Request) -> tuple[int, str] | None:
@@ -137,6 +147,11 @@ def _refusal(exchange: Exchange, request: Request) -> tuple[int, str] | None:
     if isinstance(request, NRequest):
         if request.sop_class_uid != abstract_syntax:
             return status.SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the presentation context"
+        context = exchange.context
+        asks = request.command_field == N_ACTION and context.requestor_is_scu
+        tells = request.command_field == N_EVENT_REPORT and context.requestor_is_scp
+        if abstract_syntax == STORAGE_COMMITMENT and (asks or tells):
+            return None
         return status.UNRECOGNIZED_OPERATION, "The SOP class does not have this operation"
     if not exchange.context.requestor_is_scu or not _has_operation(abstract_syntax, request):
         return status.UNRECOGNIZED_OPERATION, "The presentation context does not have this operation"
@@ -151,7 +166,7 @@ def _has_operation(abstract_syntax: str, request: Request) -> bool:
     if isinstance(request, CEchoRequest):
         return abstract_syntax == VERIFICATION
     if isinstance(request, CStoreRequest):
-        return abstract_syntax != VERIFICATION and abstract_syntax not in QUERY_RETRIEVE
+        return abstract_syntax not in (VERIFICATION, STORAGE_COMMITMENT) and abstract_syntax not in QUERY_RETRIEVE
     found = QUERY_RETRIEVE.get(abstract_syntax)
     return found is not None and found[1] is _OPERATIONS.get(type(request))
 

@@ -13,11 +13,11 @@ from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from strongroom.archive import Query, Recipient, Root, Target
+from strongroom.archive import Commitment, CommitmentInbox, Query, Recipient, Root, Target
 from strongroom.dicom.json import JsonElement
 from strongroom.dimse import DataFragment, Message, MessageReceived
 from strongroom.imaging.instance import Frames
-from strongroom.upper_layer.events import AcceptedContext, AssociateAccept, PresentationContext
+from strongroom.upper_layer.events import AcceptedContext, AssociateAccept, PresentationContext, RoleSelection
 
 if TYPE_CHECKING:
     from strongroom import archive
@@ -35,6 +35,7 @@ __all__ = [
     "InstanceT",
     "Matches",
     "Outbound",
+    "OutboundWithRoles",
     "Permissions",
     "Query",
     "Receipt",
@@ -151,6 +152,14 @@ class Permissions(Protocol):
     def private_sop_classes(self) -> frozenset[str]:
         """SOP classes beyond the standard's that it may deposit."""
 
+    @property
+    def may_commit(self) -> bool:
+        """Whether it may ask for storage commitment."""
+
+    @property
+    def may_report(self) -> bool:
+        """Whether it may tell results of storage commitment that we asked for."""
+
     def may(self, action: str, /) -> bool:
         """Whether it may do *action* at all."""
 
@@ -178,6 +187,12 @@ class Session(Permissions, Protocol[InstanceT, DestinationT_co]):
 
     async def retrieve(self, target: Target, /, *, to: Recipient | None = None) -> Disclosure[InstanceT]:
         """Begin a disclosure to *to* or to the caller; without match it has no instances."""
+
+    async def commit(self, request: Commitment, inbox: CommitmentInbox, /) -> None:
+        """Take a request for storage commitment; it is durable once this returns."""
+
+    async def committed(self, result: Commitment, /) -> None:
+        """Take the caller's result for something we asked it, or raise NotFound."""
 
     async def destination(self, ae_title: str, /) -> DestinationT_co:
         """Look up where a move may go, or raise NotFound."""
@@ -224,6 +239,19 @@ class Outbound(Protocol[DestinationT_contra]):
 
     async def connect(
         self, destination: DestinationT_contra, contexts: Sequence[PresentationContext], /
+    ) -> Conversation:
+        """Open an association; raises StrongroomError, OSError or TimeoutError."""
+
+
+class OutboundWithRoles(Protocol[DestinationT_contra]):
+    """The same way out where we do not play the requestor's usual role."""
+
+    async def connect(
+        self,
+        destination: DestinationT_contra,
+        contexts: Sequence[PresentationContext],
+        /,
+        roles: Sequence[RoleSelection] = (),
     ) -> Conversation:
         """Open an association; raises StrongroomError, OSError or TimeoutError."""
 

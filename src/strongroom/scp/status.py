@@ -91,6 +91,9 @@ TABLE: Final[dict[type[errors.StrongroomError], Answer]] = {
         status.OUT_OF_RESOURCES, status.OUT_OF_RESOURCES, status.UNABLE_TO_PERFORM_SUBOPERATIONS, "Out of resources"
     ),
     errors.HomeInUseError: _FAILURE,
+    # Jobs end with these, and nobody waits for a job on an association.
+    errors.JobImpossible: _FAILURE,
+    errors.JobCancelled: _FAILURE,
     # Only an association of ours meets these, and a move counts them as failed sub-operations.
     ends.AssociationEndedError: _UNREACHED,
     ends.AssociationRejectedError: _UNREACHED,

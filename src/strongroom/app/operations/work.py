@@ -1,4 +1,4 @@
-"""Jobs: what is done in the background."""
+"""Jobs: what is done in the background, and storage commitment, which is done by them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,23 @@ async def _retry(archive: Archive, session: Session, *, number: int) -> Replies:
     yield {"result": await archive.job_keeper(session).retry(number)}
 
 
+async def _commitment_ask(archive: Archive, session: Session, *, device: str, study: str) -> Replies:
+    yield {"result": await archive.commitment_keeper(session).ask(device, study)}
+
+
+async def _commitment_list(archive: Archive, session: Session) -> Replies:
+    yield {"result": await archive.commitment_keeper(session).listed()}
+
+
+async def _commitment_show(archive: Archive, session: Session, *, number: int) -> Replies:
+    yield {"result": await archive.commitment_keeper(session).shown(number)}
+
+
 OPERATIONS: dict[str, Callable[..., Replies]] = {
     "jobs.list": _list,
     "jobs.cancel": _cancel,
     "jobs.retry": _retry,
+    "commitment.ask": _commitment_ask,
+    "commitment.list": _commitment_list,
+    "commitment.show": _commitment_show,
 }

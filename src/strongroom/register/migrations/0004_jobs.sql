@@ -17,3 +17,22 @@ CREATE INDEX job_waiting ON job (kind, due_at) WHERE state = 'waiting';
 CREATE INDEX job_waiting_by_key ON job (kind, key) WHERE state = 'waiting' AND key IS NOT NULL;
 CREATE INDEX job_running ON job (id) WHERE state = 'running';
 CREATE INDEX job_over ON job (changed_at) WHERE state IN ('done', 'failed', 'cancelled');
+
+-- Storage commitment: what a device asked us to answer for, and what we asked a device (PS3.4 annex J).
+CREATE TABLE commitment (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  device TEXT NOT NULL,
+  ours INTEGER NOT NULL,              -- 0: the device asked us, 1: we asked the device
+  transaction_uid TEXT NOT NULL,
+  digest BLOB NOT NULL,               -- SHA-256 of what was asked for
+  asked TEXT NOT NULL,                -- a JSON array of [SOP class, SOP instance]; empty once it is over
+  reasons TEXT NOT NULL,              -- a JSON array of Failure Reasons, 0 for what is kept; empty until known
+  state TEXT NOT NULL CHECK (state IN ('open', 'known', 'over')),
+  items INTEGER NOT NULL,
+  failed INTEGER NOT NULL,
+  asked_at REAL NOT NULL,
+  changed_at REAL NOT NULL,
+  UNIQUE (device, ours, transaction_uid)
+) STRICT;
+CREATE INDEX commitment_over ON commitment (changed_at) WHERE state = 'over';
+CREATE INDEX commitment_not_over ON commitment (device, ours) WHERE state <> 'over';
