@@ -122,6 +122,7 @@ class History:
         chosen = self.rng.choice([*self.states[self.opened_at :], self.disk.snapshot()])
         assert isinstance(chosen.token, tuple)
         events, length = chosen.token
+        self.disk.snapshots = None  # what SQLite does when it is closed is not part of this past
         self.ledger.events = events[:length]
         return chosen.image(self.rng.choice(RANDOM), self.rng.choice(RANDOM), self.rng)
 
