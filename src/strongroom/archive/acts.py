@@ -220,8 +220,9 @@ class QuarantineAct:
 
     def write(self, group: Group) -> None:
         """Append the sealed bytes, unless just these are kept for the same fault already."""
-        entry = (self.fault, self.arrival.label.digest)
-        if entry in group.quarantined or quarantine.find(group.parts.database.writer, *entry[::-1]) is not None:
+        label = self.arrival.label
+        entry = (label.sop_instance_uid, label.digest, self.fault)
+        if entry in group.quarantined or quarantine.find(group.parts.database.writer, *entry) is not None:
             self.arrival.drop()
             return
         group.quarantined.add(entry)
