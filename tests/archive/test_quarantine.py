@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from archive.test_file_deposit import file, filed
-from archive.world import EVERYTHING, LONG_PIXELS, STUDY, World, aio, data_set, opened, returned, uid
+from archive.world import EVERYTHING, LONG_PIXELS, STUDY, World, aio, data_set, deposit, opened, returned, uid
 from strongroom.audit.codes import EventType
 from strongroom.errors import AccessDenied, ConflictError, DataSetError, MismatchError, NotFound, UnsupportedClassError
 
@@ -93,6 +93,18 @@ async def test_the_same_broken_file_is_kept_once(tmp_path: Path) -> None:
         assert ["StructureFault", "StructureFault", "MismatchError"] == [one["fault"] for one in await listed(world)]
         failed = [one for one in world.trail() if EventType.QUARANTINED in one.message.types]
         assert 6 == len(failed)
+
+
+@aio
+async def test_two_instances_cut_to_the_same_bytes_stay_two(tmp_path: Path) -> None:
+    """Each was sent under a UID of its own, and each is listed with it."""
+    async with opened(tmp_path / "home") as world:
+        session = await world.device()
+        for number in (1, 2, 1, 2):
+            with pytest.raises(DataSetError):
+                await deposit(session, data_set()[:3], number=number)
+
+        assert [uid(1), uid(2)] == [one["sop_instance_uid"] for one in await listed(world)]
 
 
 @aio

@@ -175,6 +175,9 @@ def test_a_study_sent_by_storescu_under_another_patient_is_a_warning(site: Site,
     """DCMTK is told B000 with a comment that names nobody; the study stays until the command line decides, both ways."""
     sample = corpus.renamed(corpus.shipped("CT_small.dcm"), tmp_path)
     stranger = pydicom.dcmread(sample.path)
+    stranger.StudyInstanceUID = f"{sample.sop_instance_uid}.9"  # a study of this test alone
+    stranger.save_as(sample.path)
+    sample = replace(sample, study_instance_uid=stranger.StudyInstanceUID)
     stranger.PatientID, stranger.PatientName = "CANARY-7", "Canary^Bird"
     stranger.SOPInstanceUID = stranger.file_meta.MediaStorageSOPInstanceUID = f"{sample.sop_instance_uid}.1"
     other = tmp_path / "stranger.dcm"

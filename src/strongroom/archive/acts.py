@@ -232,10 +232,11 @@ class QuarantineAct:
 
     def write(self, group: Group) -> None:
         """Append the sealed bytes, unless just these are kept for the same fault already."""
-        if self.arrival.label.study_instance_uid in group.parts.erased:
+        label = self.arrival.label
+        if label.study_instance_uid in group.parts.erased:
             raise ErasedError
-        entry = (self.fault, self.arrival.label.digest)
-        if entry in group.quarantined or quarantine.find(group.parts.database.writer, *entry[::-1]) is not None:
+        entry = (label.sop_instance_uid, label.digest, self.fault)
+        if entry in group.quarantined or quarantine.find(group.parts.database.writer, *entry) is not None:
             self.arrival.drop()
             return
         group.quarantined.add(entry)

@@ -83,8 +83,8 @@ class Group:
     """SOP Instance UID -> the deposit of this very group that brings it."""
     conflicts: set[tuple[str, bytes]] = field(default_factory=set)
     """(SOP Instance UID, digest) of what this group keeps aside."""
-    quarantined: set[tuple[str, bytes]] = field(default_factory=set)
-    """(fault, digest) of what this group puts into quarantine."""
+    quarantined: set[tuple[str, bytes, str]] = field(default_factory=set)
+    """(SOP Instance UID, digest, fault) of what this group puts into quarantine."""
     deposits: list[DepositAct] = field(default_factory=list)
     """The deposits of this group that were indexed."""
     stored: dict[tuple[str, ...], list[DepositAct]] = field(default_factory=dict)

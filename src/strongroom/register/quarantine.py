@@ -41,12 +41,16 @@ def add(connection: apsw.Connection, label: Label, stored: Stored, fault: str) -
     return connection.last_insert_rowid()
 
 
-def find(connection: apsw.Connection, digest: bytes, fault: str) -> Quarantined | None:
-    """Return the entry of just these bytes and this fault: who sends the same again adds nothing."""
+def find(connection: apsw.Connection, sop_instance_uid: str, digest: bytes, fault: str) -> Quarantined | None:
+    """
+    Return the entry of just these bytes and this fault: who sends the same again adds nothing.
+
+    Two instances that were cut to the same few bytes stay two entries, with their UIDs.
+    """
     rows = select(
         connection,
-        f"SELECT {_ALL} FROM quarantine WHERE digest = ? AND fault = ? LIMIT 1",  # noqa: S608 -- our text
-        (digest, fault),
+        f"SELECT {_ALL} FROM quarantine WHERE digest = ? AND fault = ? AND sop_instance_uid = ? LIMIT 1",  # noqa: S608 -- our text
+        (digest, fault, sop_instance_uid),
     )
     return _quarantined(rows[0]) if rows else None
 
