@@ -91,6 +91,7 @@ class Inspection:
     def _compare(self, number: int, records: list[Entry], stop: int | None) -> None:
         """Rows against records; *stop* is where an open pack ended when it was looked at: what is behind is new."""
         there = {entry.offset: entry for entry in records}
+        named: set[int] = set()
         with self._parts.database.reader() as connection:
             rows = [*places.in_pack(connection, number)]
             rows += [places.Place(*row) for row in kept.in_pack(connection, number)]
@@ -98,7 +99,8 @@ class Inspection:
             if stop is not None and row.offset >= stop:
                 continue
             self.rows += 1
-            entry = there.pop(row.offset, None)
+            entry = there.get(row.offset)
+            named.add(row.offset)  # several rows may name one record: what was decided about conflicts is remembered
             what = f"{row.table.replace('_', ' ')} {row.id}"
             if entry is None:
                 detail = "no record stands there"
