@@ -266,4 +266,4 @@ async def test_check_misses_the_record_of_what_was_deleted(tmp_path: Path) -> No
         with world.parts.database.transaction() as connection:
             connection.execute("UPDATE deleted_instance SET blob_id = zeroblob(16)")
 
-        assert {"damaged-record"} == {one["kind"] for one in await world.findings()}
+        assert {"damaged-record", "orphan"} == {one["kind"] for one in await world.findings()}

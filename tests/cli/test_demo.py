@@ -134,7 +134,7 @@ def test_the_proofs_hold(ran: tuple[subprocess.CompletedProcess[str], dict[str, 
 
     assert [] == figures["trail"]["findings"] == figures["check"]["findings"]
     assert figures["trail"]["records"] > figures["status"]["studies"]
-    assert figures["files"]["originals"] == figures["check"]["checked"]
+    assert figures["files"]["originals"] < figures["check"]["checked"]  # with what was kept aside
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

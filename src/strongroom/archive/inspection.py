@@ -100,18 +100,17 @@ class Inspection:
                 continue
             self.rows += 1
             entry = there.get(row.offset)
-            named.add(row.offset)  # several rows may name one record: what was decided about conflicts is remembered
             what = f"{row.table.replace('_', ' ')} {row.id}"
             if entry is None:
                 detail = "no record stands there"
             elif entry.blob_id != row.blob_id or entry.sealed_length != row.length:
                 detail = "another record stands there"
             else:
+                named.add(row.offset)  # by several rows, perhaps: what was decided about a conflict is remembered
                 continue
             self.found(Finding(Kind.DAMAGED_RECORD, detail, pack=number, offset=row.offset, what=what))
-        self.suspects += [(number, offset, entry.blob_id, entry.key_id) for offset, entry in there.items()][
-            :MAX_FINDINGS
-        ]
+        without = [(number, at, one.blob_id, one.key_id) for at, one in there.items() if at not in named]
+        self.suspects += without[:MAX_FINDINGS]
 
     def _pack_found(self, finding: vault_check.Finding) -> None:
         self.found(Finding(Kind(finding.kind.value), finding.detail, pack=finding.pack, offset=finding.offset))

@@ -177,7 +177,7 @@ class Tour:
         with show.busy("reading every byte"):
             check = site.run("check", "--read", good=(0, 1))
         self._prove_one(
-            f"{check['checked']:,} instances opened and compared to the last byte", "the check", check["findings"]
+            f"{check['checked']:,} data sets, those kept aside too, opened and compared", "the check", check["findings"]
         )
         held = site.run("status")
         self._outcome.figures |= {
