@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # pynetdicom's apps, which know no TLS and would hide DCMTK's programs of the same name in an activated environment
 HIDING := echoscp echoscu findscu getscu movescu qrscp storescp storescu
 
-.PHONY: help demo test check lint types floors bench bench-ingest bench-web fuzz lock clean
+.PHONY: help demo test faults faults-long fuzz check lint types floors bench bench-ingest bench-web lock clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: *.*##' Makefile | sed -E 's/: *[^#]*## */\t/' | expand -t 16
@@ -29,6 +29,12 @@ demo: $(VENV)/.installed  ## the main job on real images, then the stranger's to
 test: $(VENV)/.installed  ## every test; says which system package is missing for the real clients
 	@$(BIN)/python tests/preflight.py
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+faults: $(VENV)/.installed  ## crash states, kill -9, order of flushes, soak; half an hour (ARGS="--only soak")
+	@$(BIN)/python tests/faults/run.py $(ARGS)
+
+faults-long: $(VENV)/.installed  ## the same for a night: 10,000 kills, ten minutes of soak
+	@$(BIN)/python tests/faults/run.py --long $(ARGS)
 
 check: lint types floors test  ## what must be green before anything lands
 

@@ -27,6 +27,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
 
 from clients import find
+from faults import kill_points
 from faults.instances import Instance
 from faults.scene import START_SECONDS, Scene, ViolationError, must, scene, seed_of
 from interop import harness
@@ -229,6 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--episode", type=int, default=EPISODE, help="rounds on one home")
+    parser.add_argument("--points", action="store_true", help="kill at each system call of one store as well (strace)")
     parser.add_argument("--json", type=Path, help="write the figures here")
     given = parser.parse_args(argv)
     if find("storescu") is None:
@@ -237,12 +239,14 @@ def main(argv: list[str] | None = None) -> int:
     seed = seed_of(given.seed)
     try:
         tally = run(given.kills, seed, episode=given.episode)
+        points = kill_points.run(seed) if given.points else kill_points.Points()
     except ViolationError as broken:
         print(f"BROKEN (seed {seed}): {broken}")
         return 1
+    shown = {**tally.shown(), "kills_at_a_system_call": points.killed, "of_known_calls": points.calls}
     if given.json:
-        given.json.write_text(json.dumps({"seed": seed, **tally.shown()}, indent=1))
-    for name, value in tally.shown().items():
+        given.json.write_text(json.dumps({"seed": seed, **shown}, indent=1))
+    for name, value in shown.items():
         print(f"  {name.replace('_', ' '):<28}{value:>12,}")
     return 0
 

@@ -80,6 +80,8 @@ def test_a_store_may_be_cut_at_any_system_call() -> None:
     """Killed as a write, flush, rename or answer of one store begins (sampled here, each one in `make faults`): whole or absent."""
     require("strace")
     require("storescu")
-    points = kill_points.run(seed_of(None), every=17, most=60)
+    points = kill_points.run(seed_of(None), most=5)
+    print(points)
 
+    assert points.calls > 20
     assert points.killed >= 3

@@ -55,6 +55,11 @@ COLLECT = (10_000, 10, 10)
 """
 Objects made between two looks for garbage in cycles: an image makes some hundreds, none of them in a cycle.
 """
+TIDY_SECONDS = 10.0
+"""
+Between two looks for garbage in quiet times: a connection that broke leaves a ring of objects with its TLS buffers,
+and COLLECT alone would let a thousand of them stand for hours once everybody has gone.
+"""
 PREPARE_SECONDS = 1.0
 """
 After so long without a write the vault may write zeros ahead: flushing into written blocks takes half as long, but
@@ -252,11 +257,14 @@ class Server:
 
     async def _prepare(self) -> None:
         """Write zeros ahead of the records while nothing else is going on."""
-        core = self._archive.core
-        more = True
+        core, clock = self._archive.core, asyncio.get_running_loop().time
+        more, tidied = True, clock()
         while True:
             await asyncio.sleep(0.01 if more else PREPARE_SECONDS)
-            idle = asyncio.get_running_loop().time() - core.committer.last_write
+            idle = clock() - core.committer.last_write
+            if idle > PREPARE_SECONDS and clock() - tidied > TIDY_SECONDS and any(gc.get_count()[1:]):
+                gc.collect()
+                tidied = clock()
             more = idle > PREPARE_SECONDS and await asyncio.to_thread(core.parts.vault.prepare)
 
     def _announce(self, *, as_json: bool) -> None:
