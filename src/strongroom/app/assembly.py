@@ -18,6 +18,7 @@ from typing import Any, final
 
 from strongroom.access import identity
 from strongroom.access.authority import CERTIFICATE_FILE, Authority
+from strongroom.app import background
 from strongroom.app import config as configuration
 from strongroom.app.founding import AUTHORITY_PURPOSE, MASTER_KEY_FILE
 from strongroom.app.home import Home
@@ -28,6 +29,8 @@ from strongroom.archive.core import MAX_LEASES, Core, Parts
 from strongroom.archive.custodian import Custodian
 from strongroom.archive.directory import Directory
 from strongroom.archive.fragments import Fragments
+from strongroom.archive.job_keeping import JobKeeper
+from strongroom.archive.jobs import Jobs
 from strongroom.archive.recovery import reconcile
 from strongroom.archive.tokens import Tokens
 from strongroom.audit.report import Reporter
@@ -76,6 +79,10 @@ class Archive:
     def tokens(self, session: Session) -> Tokens:
         """The keepers' tools for tokens, for *session*."""
         return Tokens(self.core, self.directory, session)
+
+    def job_keeper(self, session: Session) -> JobKeeper:
+        """The keepers' tools for jobs, for *session*."""
+        return JobKeeper(self.core, session)
 
     def web_settings(self) -> dict[str, str]:
         """What a service has to know to reach the archive: where DICOMweb is, and whom it has to trust."""
@@ -161,12 +168,16 @@ async def open_archive(home: Home, *, passphrase: bytes | None = None) -> AsyncI
         owed = reconcile(parts)
         core = Core(parts, Committer(parts, asyncio.get_running_loop()))
         core.fragments = Fragments(core)
+        core.jobs = Jobs(core)
         core.committer.start()
         try:
             if owed:
                 await core.committer.submit(Note(owed))
-            yield Archive(home, config, core, Directory(parts), authority)
+            archive = Archive(home, config, core, Directory(parts), authority)
+            background.register(archive)
+            yield archive
         finally:
+            await core.jobs.stop()
             await core.fragments.stop()
             await core.committer.stop()
 

@@ -151,6 +151,7 @@ class Server:
         await self.pool.start()
         archive.gate.refusals.start()
         archive.core.fragments.start()
+        await archive.core.jobs.start()
         background = [loop.create_task(self._prepare())]
         try:
             await control.start()
@@ -169,7 +170,9 @@ class Server:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await asyncio.gather(self._listener.stop(STOP_SECONDS), self._close_web(STOP_SECONDS))
+            await asyncio.gather(
+                archive.core.jobs.stop(), self._listener.stop(STOP_SECONDS), self._close_web(STOP_SECONDS)
+            )
             await self.pool.stop()
             await control.stop()
             await archive.gate.refusals.stop()

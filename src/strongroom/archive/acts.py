@@ -209,14 +209,22 @@ class Note:
 
 @final
 class Change:
-    """A change of the register with its records, in one transaction."""
+    """
+    A change of the register with its records, in one transaction; *record* makes one more of what the change returned.
+    """
 
-    __slots__ = ("_change", "_messages", "result")
+    __slots__ = ("_change", "_messages", "_record", "result")
     size = 0
 
-    def __init__(self, change: Callable[[apsw.Connection], Any], messages: Sequence[AuditMessage]) -> None:
+    def __init__(
+        self,
+        change: Callable[[apsw.Connection], Any],
+        messages: Sequence[AuditMessage],
+        record: Callable[[Any], AuditMessage] | None = None,
+    ) -> None:
         self._change = change
         self._messages = messages
+        self._record = record
         self.result: Any = None
 
     def write(self, group: Group) -> None:
@@ -227,5 +235,5 @@ class Change:
         self.result = self._change(group.connection)
 
     def records(self, group: Group) -> Sequence[AuditMessage]:  # noqa: ARG002 -- the form of an act
-        """What was given."""
-        return self._messages
+        """What was given, and what is said of the result."""
+        return self._messages if self._record is None else (*self._messages, self._record(self.result))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from strongroom.archive.committer import Committer
     from strongroom.archive.fragments import Fragments
+    from strongroom.archive.jobs import Jobs
     from strongroom.audit.report import Reporter
     from strongroom.audit.trail import Trail
     from strongroom.catalogue.record import Recorder
@@ -60,6 +61,7 @@ class Core:
     parts: Parts
     committer: Committer
     fragments: Fragments = field(init=False)
+    jobs: Jobs = field(init=False)
     leases: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LEASES))
     upkeep: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whatever removes or replaces files of the vault, and by whatever copies them: one at a time."""

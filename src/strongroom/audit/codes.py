@@ -68,6 +68,7 @@ class EventType(StrEnum):
     SELF_LOOK = "self-look"
     TORN_TRAIL = "torn-trail"
     INTEGRITY = "integrity"
+    JOB_FAILED = "job-failed"
     REPEATED = "repeated"
 
 
@@ -164,6 +165,7 @@ _TABLE: Final[Mapping[str, Code]] = MappingProxyType(
         ("self-look", "The archive looked at its own doors"),
         ("torn-trail", "The end of the trail was torn by a crash"),
         ("integrity", "Stored bytes are not what was written"),
+        ("job-failed", "Work in the background was given up"),
         ("repeated", "The same event, counted instead of recorded one by one"),
     )
     | {"2": Code("2", "RFC-3881", "Patient Number"), "12": Code("12", "RFC-3881", "URI")}

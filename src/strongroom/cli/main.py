@@ -7,7 +7,7 @@ import sys
 import typer
 
 from strongroom import __version__
-from strongroom.cli import check, demo, device, doors, export, import_, init, serve, status, token, trail
+from strongroom.cli import check, demo, device, doors, export, import_, init, jobs, serve, status, token, trail
 from strongroom.cli.exits import EXIT_HELP, fail
 from strongroom.errors import StrongroomError
 
@@ -41,6 +41,7 @@ app.command("import", epilog=EXIT_HELP)(import_.import_)
 app.command("check", epilog=EXIT_HELP)(check.check)
 app.add_typer(device.app, name="device")
 app.add_typer(export.app, name="export")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(token.app, name="token")
 app.add_typer(trail.app, name="trail")
 
