@@ -8,6 +8,7 @@ instance is whole if it was acknowledged, and whole or absent if it was not.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import subprocess
@@ -97,6 +98,9 @@ def _store(place: Scene, one: Instance, folder: Path, *options: str) -> bool:
     with traced(place, folder / "points.log", "-e", f"trace={CALLS}", *options):
         done = subprocess.run(command, capture_output=True, check=False, timeout=60)
         time.sleep(0.1)
+    if done.returncode:  # a killed process needs a moment to be gone
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            archive.process.wait(5)  # type: ignore[union-attr]
     return done.returncode == 0
 
 

@@ -271,7 +271,13 @@ def traced(place: Scene, log: Path, *options: str) -> Iterator[subprocess.Popen[
         yield tracer
     finally:
         tracer.send_signal(signal.SIGINT)
-        tracer.communicate(timeout=20)
+        try:
+            tracer.communicate(timeout=10)
+        except (
+            subprocess.TimeoutExpired
+        ):  # strace may wait for ever for a thread that has just ended; the kernel lets go
+            tracer.kill()
+            tracer.communicate(timeout=10)
 
 
 def record(place: Scene, folder: Path, source: random.Random, images: int) -> tuple[list[str], int]:
