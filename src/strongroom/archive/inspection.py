@@ -92,13 +92,14 @@ class Inspection:
             if stop is not None and row.offset >= stop:
                 continue
             self.rows += 1
-            entry = there.pop(row.offset, None)
+            entry = there.get(row.offset)
             what = f"{row.table.replace('_', ' ')} {row.id}"
             if entry is None:
                 detail = "no record stands there"
             elif entry.blob_id != row.blob_id or entry.sealed_length != row.length:
                 detail = "another record stands there"
             else:
+                del there[row.offset]
                 continue
             self.found(Finding(Kind.DAMAGED_RECORD, detail, pack=number, offset=row.offset, what=what))
         self.suspects += [(number, offset, entry.blob_id) for offset, entry in there.items()][:MAX_FINDINGS]
