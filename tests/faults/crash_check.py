@@ -13,8 +13,8 @@ from faults.ledger import ABSENT, Owed
 from faults.simulated_archive import InThisThread, Sender, opened
 from faults.simulated_disk import SimulatedDisk
 from faults.simulated_medium import SimulatedMedium
-from strongroom.archive.blobs import open_blob, place
-from strongroom.archive.inspection import Inspection, _all
+from strongroom.archive.blobs import of_kept, of_row, open_blob, place, prove
+from strongroom.archive.inspection import Inspection
 from strongroom.audit import verify
 from strongroom.catalogue import instances as catalogue
 from strongroom.catalogue.blob import BlobLocation
@@ -47,15 +47,28 @@ def violations(disk: SimulatedDisk, owed: Owed, ledger: Any) -> list[str]:
 def _looked_at(parts: Any) -> list[str]:
     wrong = [f"start-up takes what a crash left for damage: {one}" for one in parts.vault.torn if not one.by_crash]
     wrong += [f"the keyring had to be healed: {notice}" for notice in parts.keyring.notices]
-    inspection = Inspection(parts, read=True)
+    inspection = Inspection(parts)
     for _ in inspection.run():
         pass
-    wrong += [f"check: {finding}" for finding in inspection.findings if finding["kind"] not in HARMLESS]
+    inspection.settle()
+    wrong += [f"check: {one.shown()}" for one in inspection.findings if one.kind.value not in HARMLESS]
+    with parts.database.reader() as connection:
+        blobs = [of_row(row) for row in catalogue.all_instances(connection)]
+        for listed in (deletions.listed, conflicts.listed, quarantine.listed):
+            blobs += [of_kept(one.kept, one.id) for one in _all(listed, connection)]
+    wrong += [f"check: {problem}" for problem in (prove(parts, blob) for blob in blobs) if problem]
     with parts.database.reader() as connection:
         known = heads.every(connection)
     seen = verify.verify(parts.medium, parts.trail_root, parts.trail_key, [one.flushed for one in known])
     wrong += [f"trail: {finding}" for finding in seen.findings]
     return wrong
+
+
+def _all(listed: Any, connection: Any) -> Any:
+    after = 0
+    while page := listed(connection, after=after):
+        yield from page
+        after = page[-1].id
 
 
 def _compared(parts: Any, owed: Owed) -> list[str]:

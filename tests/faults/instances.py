@@ -74,6 +74,8 @@ def _template(kind: str) -> tuple[bytes, tuple[bytes, bytes, bytes], int]:
 
 
 def _marked(data_set: FileDataset) -> tuple[bytes, tuple[bytes, bytes, bytes], int]:
+    data_set.PatientID = "FAULTS"  # one patient's: the instances of one study are of several kinds
+    data_set.pop("IssuerOfPatientID", None)
     marks = [uid(random.Random(f"mark {number}")) for number in range(3)]
     data_set.StudyInstanceUID, data_set.SeriesInstanceUID, data_set.SOPInstanceUID = marks
     data_set.file_meta.MediaStorageSOPInstanceUID = marks[2]

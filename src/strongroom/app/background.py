@@ -22,5 +22,9 @@ def register(archive: Archive) -> None:
     core, settings = archive.core, archive.config.scrub
     rate = settings.mebibytes_per_second << 20
     core.jobs.handle(scrub.SCRUB, scrub.handler(core, days=settings.days, bytes_per_second=rate))
-    core.jobs.every(scrub.SCRUB, scrub.EVERY_SECONDS, first=scrub.FIRST_SECONDS)
     core.jobs.handle(healing.HEAL, healing.handler(core))
+
+
+def begin(archive: Archive) -> None:
+    """Say what comes again and again; the server calls it once, before anything runs."""
+    archive.core.jobs.every(scrub.SCRUB, scrub.EVERY_SECONDS, first=scrub.FIRST_SECONDS)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, final
 import msgspec
 import uvloop
 
+from strongroom.app import background as background_work
 from strongroom.app import config as configuration
 from strongroom.app.assembly import CLEAR, LEGACY_DOOR, TLS_DOOR, WEB_DOOR, Archive, closed_doors, open_archive
 from strongroom.app.control import ControlServer
@@ -152,6 +153,7 @@ class Server:
         archive.gate.refusals.start()
         archive.core.fragments.start()
         erasing.bind(archive.core)
+        background_work.begin(archive)
         await archive.core.jobs.start()
         if archive.second is not None:
             await archive.second.wake()  # what was closed while nobody looked
