@@ -55,7 +55,7 @@ def _looked_at(parts: Any) -> list[str]:
     with parts.database.reader() as connection:
         blobs = [of_row(row) for row in catalogue.all_instances(connection)]
         for listed in (deletions.listed, conflicts.listed, quarantine.listed):
-            blobs += [of_kept(one.kept, one.id) for one in _all(listed, connection)]
+            blobs += [of_kept("kept", one.id, one.kept) for one in _all(listed, connection)]
     wrong += [f"check: {problem}" for problem in (prove(parts, blob) for blob in blobs) if problem]
     with parts.database.reader() as connection:
         known = heads.every(connection)

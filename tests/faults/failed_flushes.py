@@ -91,11 +91,11 @@ def run(which: int, image: dict[str, bytes], seed: int) -> tuple[str, list[str]]
             disk.snapshots = snapshots
             loop.run_until_complete(_history(sender, refused))
             disk.failing = lambda _call, _name: 0
-            inspection = Inspection(parts, read=True)
+            inspection = Inspection(parts)
             for _ in inspection.run():
                 pass
             # what this process reads back is what was answered; the failed part is at most an orphan
-            wrong += [f"reading: {one}" for one in inspection.findings if one["kind"] not in ("orphan", "torn")]
+            wrong += [f"reading: {one}" for one in inspection.findings if one.kind.value not in ("orphan", "torn")]
             final = disk.snapshot()
     finally:
         loop.close()

@@ -87,6 +87,35 @@ class InThisThread(ThreadPoolExecutor):
         return future
 
 
+class Flusher:
+    """What `archive.beside.Beside` is to the committer: the work is done at once or, when *late*, when it is waited for."""
+
+    def __init__(self, *, late: Callable[[], bool]) -> None:
+        self._late = late
+
+    @contextlib.contextmanager
+    def run(self, work: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """See `Beside.run`."""
+        lazy = _Lazy(work)
+        if not self._late():
+            lazy.do()
+        waiting = [lazy]
+
+        def done() -> None:
+            one = waiting.pop()
+            one.do()
+            one.result()
+
+        try:
+            yield done
+        finally:
+            if waiting:
+                waiting.pop().do()
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+
 class _Lazy(Future[Any]):
     def __init__(self, work: Callable[[], Any]) -> None:
         super().__init__()
@@ -148,7 +177,7 @@ class Sender:
         self.parts, self.ledger, self.rng = parts, ledger, rng
         self._owed = reconcile(parts)  # before the committer: it begins where the chain ends, as in the server
         made = Committer(parts, loop)
-        made._flusher = InThisThread(late=lambda: rng.random() < 0.5)
+        made._flusher = Flusher(late=lambda: rng.random() < 0.5)
         made._trail_written = lambda: None  # type: ignore[method-assign] -- no timers: flushing is a step of its own
         self.core = Core(parts, made)
         self.core.fragments = Fragments(self.core)
