@@ -13,7 +13,7 @@ from faults.ledger import ABSENT, Owed
 from faults.simulated_archive import InThisThread, Sender, opened
 from faults.simulated_disk import SimulatedDisk
 from faults.simulated_medium import SimulatedMedium
-from strongroom.archive.blobs import of_kept, of_row, open_blob, place, prove
+from strongroom.archive.blobs import of_row, open_blob, place, prove
 from strongroom.archive.inspection import Inspection
 from strongroom.audit import verify
 from strongroom.catalogue import instances as catalogue
@@ -54,8 +54,6 @@ def _looked_at(parts: Any) -> list[str]:
     wrong += [f"check: {one.shown()}" for one in inspection.findings if one.kind.value not in HARMLESS]
     with parts.database.reader() as connection:
         blobs = [of_row(row) for row in catalogue.all_instances(connection)]
-        for listed in (deletions.listed, conflicts.listed, quarantine.listed):
-            blobs += [of_kept("kept", one.id, one.kept) for one in _all(listed, connection)]
     wrong += [f"check: {problem}" for problem in (prove(parts, blob) for blob in blobs) if problem]
     with parts.database.reader() as connection:
         known = heads.every(connection)
