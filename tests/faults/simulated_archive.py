@@ -13,6 +13,7 @@ import functools
 import hashlib
 import itertools
 import random
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -41,7 +42,7 @@ from strongroom.ground import chain, database
 from strongroom.ground.keyring import Keyring
 from strongroom.ground.master import MasterKey
 from strongroom.register import deletions
-from strongroom.vault import _layout, _open_pack, _walk, pack
+from strongroom.vault import _open_pack, pack
 from strongroom.vault.pack import Vault
 
 MASTER = MasterKey(bytes(range(32)))
@@ -61,8 +62,9 @@ def make_small() -> None:
     assembly.Vault = _small_vault  # type: ignore[misc,assignment]
     pack.AHEAD = _open_pack._FILL = 16 * KIB
     pack.LEAST_AHEAD = 24 * KIB
-    for module in (_layout, pack, _open_pack, _walk):
-        module.CHUNK = 32 * KIB  # type: ignore[attr-defined]
+    for name, module in list(sys.modules.items()):
+        if name.startswith("strongroom.vault") and hasattr(module, "CHUNK"):  # each has its own name for it
+            module.CHUNK = 32 * KIB
     chain.AHEAD = 3 * KIB
     assert chain.Chain.open.__func__.__kwdefaults__ is not None  # type: ignore[attr-defined]
     chain.Chain.open.__func__.__kwdefaults__["segment_bytes"] = 6 * KIB  # type: ignore[attr-defined]
