@@ -46,6 +46,19 @@ def test_nothing_wrong(packs):
     assert kinds(packs[1], read=False) == []
 
 
+def test_a_pack_that_is_only_being_made_is_no_finding(packs):
+    """Whoever looks while the file stands there and holds nothing yet sees the packs before it."""
+    medium, vault, _ = packs
+    seen = []
+    medium.sync_directory = lambda _: seen.append((kinds(vault), vault.packs(), vault.extents()[-1].number))
+
+    vault.lease(b"b" * 16, KEY_ID)
+
+    assert seen == [([], [1, 2, 3], 3)]
+    assert vault.packs() == [1, 2, 3, 4]
+    assert kinds(vault) == []
+
+
 def test_every_flipped_bit_is_found(packs):
     """No byte of a closed pack can rot unseen, but for the zeros between records."""
     medium, vault, _ = packs

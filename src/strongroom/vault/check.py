@@ -86,9 +86,11 @@ def check(vault: Vault, *, read: bool = False, retired: frozenset[int] = frozens
 def missing_packs(vault: Vault, retired: frozenset[int] = frozenset()) -> Iterator[Finding]:
     """Name the packs that are not there though one of a higher number is."""
     awaited = 1
-    for number in vault.packs():
+    listed = vault.packs()
+    known = retired | vault.coming()
+    for number in listed:
         for missing in range(awaited, number):
-            if missing not in retired:
+            if missing not in known:
                 yield Finding(FindingKind.MISSING_PACK, missing, 0, f"there is no pack {missing}")
         awaited = number + 1
 

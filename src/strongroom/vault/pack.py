@@ -94,6 +94,7 @@ class Vault:
             int
         ] = []  # numbers of packs that were never made: the next ones, so that no number is missing
         self._stillborn: set[int] = set()  # files of such packs that cannot be removed before the next start
+        self._making: set[int] = set()  # packs whose file may stand there already and holds nothing yet
         self.torn: tuple[Torn, ...] = ()
         for number, is_open in self._listing():
             self._last = max(self._last, number)
@@ -160,8 +161,15 @@ class Vault:
         yield from records_of(file, pack, stop=stop)
 
     def packs(self) -> list[int]:
-        """Return the numbers of all packs, closed and open."""
-        return sorted({number for number, _ in self._listing()} - self._stillborn)
+        """Return the numbers of all packs, closed and open; not of one that is only being made."""
+        listed = {number for number, _ in self._listing()}
+        with self._lock:  # after the listing: what was made meanwhile is open by now
+            return sorted(listed - self._stillborn - self._making)
+
+    def coming(self) -> set[int]:
+        """Return the numbers that are taken and may not have been there when `packs` looked: no pack is missing."""
+        with self._lock:
+            return {*self._making, *self._returned, *self._open}
 
     def open_packs(self) -> list[int]:
         """Return the numbers of the packs that are not closed."""
@@ -224,6 +232,8 @@ class Vault:
         for number, is_open in self._listing():
             with self._lock:
                 pack = self._open.get(number)
+                if number in self._making:
+                    continue
             name = self._name(number, is_open=is_open)
             length = (self._medium.size(name) or 0) if pack is None else pack.group
             found.append(Extent(number, length, closed=not is_open))
@@ -346,6 +356,7 @@ class Vault:
         with self._lock:
             number = self._returned.pop() if self._returned else self._last + 1
             self._last = max(self._last, number)
+            self._making.add(number)
         name = self._name(number, is_open=True)
         try:
             pack = OpenPack.create(self._medium.open(name, create=True), PackHeader(number, self._randomness(16)))
@@ -355,6 +366,7 @@ class Vault:
             raise
         with self._lock:
             self._open[number] = pack
+            self._making.discard(number)
         return pack
 
     def _give_back(self, number: int) -> None:
@@ -366,6 +378,7 @@ class Vault:
         else:
             with self._lock:
                 self._returned.append(number)
+                self._making.discard(number)
 
     def _close_for_good(self, pack: OpenPack) -> None:
         number = pack.header.number
