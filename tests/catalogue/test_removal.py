@@ -173,3 +173,16 @@ def test_what_is_kept_beside_instances_goes_with_them() -> None:
     put_frames(holding.connection, third, b"sealed")
     assert [] == holding.connection.execute("SELECT * FROM frame_index").fetchall()
     assert [] == holding.connection.execute("PRAGMA foreign_key_check").fetchall()
+
+
+def test_a_number_is_never_given_twice() -> None:
+    """What is still under way for a row that went must not land on the next one."""
+    holding = Holding()
+    one = {"study": 1, "series": 1, "device": "CT1", "patient": "P1", "length": 10}
+    seen = []
+    for number in range(3):
+        put(holding, number, one)
+        seen += [row.id for row in all_instances(holding.connection)]
+        out(holding, {number})
+
+    assert len(set(seen)) == 3
