@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 # pynetdicom's apps, which know no TLS and would hide DCMTK's programs of the same name in an activated environment
 HIDING := echoscp echoscu findscu getscu movescu qrscp storescp storescu
 
-.PHONY: help demo test check lint types floors bench bench-ingest bench-web lock clean
+.PHONY: help demo test check lint types floors bench bench-ingest bench-web fuzz lock clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: *.*##' Makefile | sed -E 's/: *[^#]*## */\t/' | expand -t 16
@@ -49,6 +49,9 @@ bench-ingest: $(VENV)/.installed  ## C-STORE alone (ARGS="--runs 5 --json FILE")
 
 bench-web: $(VENV)/.installed  ## DICOMweb alone (ARGS="--only metadata")
 	@$(BIN)/python tests/benchmarks/web.py $(ARGS)
+
+fuzz: $(VENV)/.installed  ## hostile bytes for every reader, 60 s each (the long form: ARGS="--seconds 3000 --runs 1000000")
+	@$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 lock:            ## renew the lock files (needs uv)
 	@cd requirements && for f in run dev; do uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url \

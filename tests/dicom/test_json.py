@@ -11,7 +11,7 @@ import zlib
 import msgspec
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -223,6 +223,7 @@ any_model = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # making a model takes longer than trying it
 @given(any_model, st.sampled_from([EXPLICIT, BIG_ENDIAN, DEFLATED]))
 def test_any_model_comes_back_from_its_bytes(model, syntax):
     """Whatever the model holds, encoding and decoding give it again, in either byte order and deflated."""

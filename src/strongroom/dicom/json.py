@@ -271,7 +271,7 @@ def loads_trusted(text: bytes) -> dict[str, JsonElement]:
     """
     try:
         elements = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise DataSetError(f"{len(text)} bytes are no JSON") from error
     if not isinstance(elements, dict):
         raise DataSetError(f"{len(text)} bytes of JSON are no object")
