@@ -9,6 +9,7 @@ is 1 then.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
@@ -23,7 +24,9 @@ TESTS = Path(__file__).parent.parent
 sys.path.insert(0, str(TESTS))
 
 FINDINGS = Path("fuzz-findings")
-MEMORY_MB = 700
+MEMORY_MB = 700  # with the instrumentation, and the inputs that atheris keeps
+PATIENCE = 120  # seconds beyond those a target is fed
+HUNG = -1
 
 
 def main() -> int:
@@ -60,6 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", default="")
     parser.add_argument("--engine", choices=("atheris", "changes"), default=_engine())
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--fresh", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -70,30 +74,41 @@ def _engine() -> str:
 def _spawn(name: str, options: argparse.Namespace) -> dict[str, object]:
     arguments = [sys.executable, str(Path(__file__)), "--one", name]
     arguments += [f"--{key}={getattr(options, key)}" for key in ("runs", "seconds", "seed", "engine")]
+    FINDINGS.mkdir(exist_ok=True)
     began = time.monotonic()
-    ended = subprocess.run(
-        arguments, capture_output=True, text=True, errors="replace", timeout=options.seconds + 120, check=False
-    )
+    with tempfile.TemporaryDirectory() as fresh, tempfile.TemporaryFile("w+", errors="replace") as output:
+        try:
+            ended = subprocess.run(
+                [*arguments, f"--fresh={fresh}"],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=options.seconds + PATIENCE,
+                check=False,
+            )
+            status = ended.returncode
+        except subprocess.TimeoutExpired:
+            status = HUNG
+        output.seek(0)
+        said = output.read()
     took = time.monotonic() - began
-    said = ended.stdout + ended.stderr
     done = [int(count) for count in re.findall(r"(?:^#|Done )([0-9]+)", said, re.MULTILINE)]
-    finding = _finding(said, ended.returncode)
+    finding = _finding(said, status)
     row = {"target": name, "inputs": max(done, default=0), "seconds": round(took, 1), "finding": finding}
     print(f"{name:<14}{row['inputs']:>12,} inputs {took:>8.1f} s   {finding or 'nothing found'}", flush=True)
     return row
 
 
 def _finding(said: str, status: int) -> str:
-    ours = re.search(r"FINDING (.*)", said)
-    if ours:
-        return ours[1]
-    if status:
-        return (re.search(r"ERROR: (.*)", said) or [None, f"ended with status {status}"])[1] or ""
-    return ""
+    """What a target's process said of a finding; empty when there was none."""
+    if not status:
+        return ""
+    found = re.search(r"FINDING (.*)", said) or re.search(r"ERROR: (.*)", said)
+    if found:
+        return found[1]
+    return "an input that does not end" if status == HUNG else f"ended with status {status}"
 
 
 def _one(options: argparse.Namespace) -> int:
-    os.environ.setdefault("PYTHONHASHSEED", "0")
     return _guided(options) if options.engine == "atheris" else _changes(options)
 
 
@@ -101,8 +116,7 @@ def _keep(finding: object) -> None:
     from fuzz.engine import Finding
 
     assert isinstance(finding, Finding)
-    FINDINGS.mkdir(exist_ok=True)
-    path = FINDINGS / f"{finding.target}-{abs(hash(finding.data)):016x}"
+    path = FINDINGS / f"{finding.target}-{hashlib.sha256(finding.data).hexdigest()[:16]}"
     path.write_bytes(finding.data)
     print(f"FINDING {finding.what} ({path})", flush=True)
 
@@ -145,12 +159,15 @@ def _guided(options: argparse.Namespace) -> int:
             _keep(finding)
             os._exit(1)
 
-    with tempfile.TemporaryDirectory() as fresh:
-        flags = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", f"-seed={options.seed % 2**31}"]
-        flags += [f"-rss_limit_mb={MEMORY_MB}", "-timeout=20", "-max_len=8192", "-close_fd_mask=0"]
-        flags += [f"-artifact_prefix={fresh}/", "-print_final_stats=1"]
-        atheris.Setup([sys.argv[0], *flags, fresh, str(CORPUS / target.name)], feed)
-        atheris.Fuzz()
+    flags = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", f"-seed={options.seed % 2**31}"]
+    flags += [
+        f"-rss_limit_mb={MEMORY_MB}",
+        "-timeout=20",
+        "-max_len=8192",
+        f"-artifact_prefix={FINDINGS}/{target.name}-",
+    ]
+    atheris.Setup([sys.argv[0], *flags, options.fresh, str(CORPUS / target.name)], feed)
+    atheris.Fuzz()
     return 0
 
 

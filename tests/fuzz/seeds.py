@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from dicom_corpus import EXPLICIT, IMPLICIT, Leaf, encode, nest
 from fuzz.engine import CORPUS
 from fuzz.targets import KEY, SYNTAXES
 
@@ -19,19 +20,9 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 SMALL = 6_000
 
 
-def element(tag: int, vr: bytes, value: bytes, *, explicit: bool = True) -> bytes:
+def element(tag: int, vr: str, value: bytes, *, uid: str = EXPLICIT) -> bytes:
     """One little endian element."""
-    group, number = tag >> 16, tag & 0xFFFF
-    if not explicit:
-        return struct.pack("<HHL", group, number, len(value)) + value
-    if vr in (b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC"):
-        return struct.pack("<HH2s2xL", group, number, vr, len(value)) + value
-    return struct.pack("<HH2sH", group, number, vr, len(value)) + value
-
-
-def nested(depth: int) -> bytes:
-    """Sequences within sequences, of undefined length."""
-    return (b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff") * depth
+    return encode((Leaf(tag, vr, value),), uid)
 
 
 def data_sets() -> dict[str, tuple[int, bytes]]:
@@ -46,18 +37,19 @@ def data_sets() -> dict[str, tuple[int, bytes]]:
             continue
         if syntax in SYNTAXES and len(data) <= SMALL:
             found[path.stem] = (SYNTAXES.index(syntax), data)
-    plain = element(0x00080018, b"UI", b"1.2.3\0") + element(0x00100010, b"PN", b"Doe^John")
-    pixels = element(0x7FE00010, b"OW", bytes(32))
+    found = dict(sorted(found.items(), key=lambda item: len(item[1][1]))[:20])
+    plain = element(0x00080018, "UI", b"1.2.3\0") + element(0x00100010, "PN", b"Doe^John")
+    pixels = element(0x7FE00010, "OW", bytes(32))
     found["plain"] = (1, plain + pixels)
-    found["implicit"] = (0, element(0x00080018, b"", b"1.2.3\0", explicit=False))
-    found["nested"] = (1, nested(8) + (b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0") * 8)
-    found["too-deep"] = (1, nested(70))
+    found["implicit"] = (0, element(0x00080018, "UI", b"1.2.3\0", uid=IMPLICIT))
+    found["nested"] = (1, nest(8, EXPLICIT, undefined=True))
+    found["too-deep"] = (1, nest(70, EXPLICIT, undefined=True))
     found["encapsulated"] = (
         4,
         plain + b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0"
         b"\xfe\xff\x00\xe0\x04\0\0\0\xff\xd8\xff\xd9" + b"\xfe\xff\xdd\xe0\0\0\0\0",
     )  # fmt: skip
-    return dict(sorted(found.items(), key=lambda item: len(item[1][1]))[:24])
+    return found
 
 
 def associations() -> dict[str, bytes]:
@@ -87,7 +79,7 @@ def associations() -> dict[str, bytes]:
     return {
         "request": request,
         "echo": request + values((echo, True)) + encode(ReleaseRequest()),
-        "store": request + values((store, True), (element(0x00080018, b"UI", b"1.2.3\0"), False)),
+        "store": request + values((store, True), (element(0x00080018, "UI", b"1.2.3\0"), False)),
         "abort": request + encode(Abort(2, 1)),
         "too-long": b"\x01\x00\xff\xff\xff\xff" + bytes(64),
     }
@@ -202,11 +194,11 @@ def binaries() -> dict[str, dict[str, bytes]]:
             "offsets-only": bytes([1, 3, 2]) + struct.pack("<2Q", 0, 18),
         },
         "part10": {
-            "explicit": b"\x00" + header + element(0x00080018, b"UI", b"1.2.3\0"),
-            "pieces": b"\x05" + header + element(0x00080018, b"UI", b"1.2.3\0"),
+            "explicit": b"\x00" + header + element(0x00080018, "UI", b"1.2.3\0"),
+            "pieces": b"\x05" + header + element(0x00080018, "UI", b"1.2.3\0"),
             "program": b"\x00MZ" + header[2:],
             "no-preamble": b"\x00" + header[128:],
-            "bare": b"\x00" + element(0x00080018, b"UI", b"1.2.3\0"),
+            "bare": b"\x00" + element(0x00080018, "UI", b"1.2.3\0"),
         },
     }
 
@@ -215,7 +207,7 @@ def everything() -> dict[str, dict[str, bytes]]:
     """Target -> name -> bytes."""
     sets = data_sets()
     small = {name: entry for name, entry in sets.items() if len(entry[1]) < 2_000}
-    questions = element(0x00080052, b"CS", b"STUDY ") + element(0x00100010, b"PN", b"Doe*")
+    questions = element(0x00080052, "CS", b"STUDY ") + element(0x00100010, "PN", b"Doe*")
     return {
         "association": {name: b"\x00" + data for name, data in associations().items()}
         | {f"{name}-pieces": b"\x07" + data for name, data in associations().items()},
@@ -224,13 +216,13 @@ def everything() -> dict[str, dict[str, bytes]]:
         "stepping": {name: bytes([syntax, syntax ^ 1, 0]) + data for name, (syntax, data) in small.items()},
         "identifier": {
             "study": b"\x02" + questions,
-            "patient": b"\x03" + questions.replace(b"STUDY ", b"PATIENT"[:6]),
+            "patient": b"\x03" + element(0x00080052, "CS", b"PATIENT ") + element(0x00100010, "PN", b"Doe*"),
             "uids": b"\x02"
-            + element(0x00080052, b"CS", b"IMAGE ")
-            + element(0x0020000D, b"UI", b"1.1\0")
-            + element(0x0020000E, b"UI", b"1.1.1\0")
-            + element(0x00080018, b"UI", b"1.9.1\\1.9.2"),
-            "implicit": b"\x00" + element(0x00080052, b"", b"STUDY ", explicit=False),
+            + element(0x00080052, "CS", b"IMAGE ")
+            + element(0x0020000D, "UI", b"1.1\0")
+            + element(0x0020000E, "UI", b"1.1.1\0")
+            + element(0x00080018, "UI", b"1.9.1\\1.9.2"),
+            "implicit": b"\x00" + element(0x00080052, "UI", b"STUDY ", uid=IMPLICIT),
         },
         **texts(),
         **binaries(),

@@ -9,12 +9,13 @@ what must hold of whatever was accepted: it is not enough that nothing breaks.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl
 
+from dicom_corpus import in_steps
 from strongroom.errors import DataSetError, IntegrityError, MismatchError, RemoteProtocolError
 
 SYNTAXES = (
@@ -36,9 +37,9 @@ class Target:
     designed: tuple[type[Exception], ...]
 
 
-def pieces(data: bytes, size: int) -> list[bytes]:
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
     """Cut *data* as a network would: *size* (0: whole) bytes at a time."""
-    return [data[at : at + size] for at in range(0, len(data), size)] if size else [data]
+    return in_steps(data, size or len(data) or 1)
 
 
 def _association(data: bytes) -> None:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fuzz import run
 from fuzz.engine import CORPUS, changed, corpus, judge
 from fuzz.targets import TARGETS, Target
 
@@ -58,3 +59,18 @@ def test_the_same_seed_gives_the_same_inputs():
     first, second = changed(seeds, 7), changed(seeds, 7)
 
     assert [next(first) for _ in range(100)] == [next(second) for _ in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "finding"),
+    [
+        ("Done 100", 0, ""),
+        ("FINDING KeyError in walk.py:7 (fuzz-findings/header-0)", 1, "KeyError in walk.py:7 (fuzz-findings/header-0)"),
+        ("==1== ERROR: libFuzzer: out-of-memory", 71, "libFuzzer: out-of-memory"),
+        ("", run.HUNG, "an input that does not end"),
+        ("", -9, "ended with status -9"),
+    ],
+)
+def test_the_end_of_a_target_is_told(said, status, finding):
+    """However a target's process ends, the table says what that means."""
+    assert run._finding(said, status) == finding
