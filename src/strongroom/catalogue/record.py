@@ -48,7 +48,8 @@ MAX_KNOWN_PRINTS: Final = 32
 
 _INSERT: Final = (
     "INSERT INTO instance (id, series, sop_instance_uid, sop_class_uid, transfer_syntax_uid, device, received_at,"
-    " differs, blob_id, key_id, pack, pack_offset, sealed_length, plain_length, digest, content_digest, attributes, folded)"
+    " differs, blob_id, key_id, pack, pack_offset, sealed_length, plain_length, digest, content_digest,"
+    " attributes, folded)"
     # never a number that a removed row had: what is still being made for that one must not land on this one
     " VALUES ((SELECT records + 1 FROM totals), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
