@@ -137,6 +137,24 @@ async def test_what_is_decided_is_not_decided_again(tmp_path: Path) -> None:
 
 
 @aio
+async def test_what_is_on_hold_does_not_leave_the_catalogue(tmp_path: Path) -> None:
+    """Keeping the first changes nothing of it and is allowed; the second has to wait for the hold's release."""
+    async with opened(tmp_path / "home") as world:
+        session, first, second = await two_contents(world)
+        holding = world.archive.holding(await world.host(WHY))
+        (number,) = await holding.add([STUDY], reason="court order 4711", until=None)
+        with pytest.raises(ConflictError, match="legal hold"):
+            await resolve(world, "second")
+        assert {uid(1): first} == await returned(session, EVERYTHING)
+        assert [] == decided_records(world)
+        await resolve(world, "first")
+        await holding.release(number["id"], reason="the case is over")
+        await resolve(world, "second")
+
+        assert {uid(1): second} == await returned(session, EVERYTHING)
+
+
+@aio
 async def test_a_device_decides_nothing(tmp_path: Path) -> None:
     """Custody is the host's and a custodian's; the refusal is recorded."""
     async with opened(tmp_path / "home") as world:

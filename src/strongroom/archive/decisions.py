@@ -27,7 +27,7 @@ from strongroom.catalogue.removal import take_out
 from strongroom.catalogue.scope import EVERYTHING
 from strongroom.dicom.model import Level
 from strongroom.errors import ConflictError
-from strongroom.register import conflicts, decisions, deletions
+from strongroom.register import conflicts, decisions, deletions, holds
 from strongroom.register.conflicts import Kind
 from strongroom.register.decisions import Verdict
 
@@ -198,7 +198,7 @@ class ResolveAct:
         connection, parts = group.connection, group.parts
         at, who = parts.clock().timestamp(), f"{self._actor.kind.value}:{self._actor.name}"
         if not self._number:
-            self._check(connection)
+            self._check(connection, at)
             self.result = decisions.add(connection, at=at, actor=who, reason=self._reason, verdict=self._verdict)
             self._whole = take_out(connection, self._going).study_instance_uids if self._going else frozenset()
             parts.recorder.forget()
@@ -214,10 +214,12 @@ class ResolveAct:
         if self._last if self._verdict is Verdict.FIRST else not self._number:
             conflicts.decide(connection, [one.id for one in self._plan.together], self.result)
 
-    def _check(self, connection: apsw.Connection) -> None:
-        """Planned outside this transaction: nobody must have decided or sent anything meanwhile."""
+    def _check(self, connection: apsw.Connection, at: float) -> None:
+        """Planned outside this transaction: nobody must have decided or sent anything meanwhile, or put it on hold."""
         if plan(connection, self._plan.lead, self._verdict) != self._plan:
             raise ConflictError("something of this conflict has changed meanwhile; look at it and decide again")
+        if holds.active(connection, {row.study_instance_uid for row in self._going}, at=at):
+            raise ConflictError("the study is on legal hold, and this would take something of it out: release the hold")
 
     def _losers(self) -> list[KeptBlob]:
         """What leaves the catalogue and does not come back at once."""
