@@ -508,3 +508,29 @@ async def test_deposits_do_not_wait_for_a_job(tmp_path: Path) -> None:
         assert Outcome.STORED is receipt.outcome
         assert {State.RUNNING: 1, State.WAITING: 99} == _counts(world)
         assert [] == await world.proof()
+
+
+@aio
+async def test_idle_waits_for_what_is_leased_and_has_not_begun(tmp_path: Path) -> None:
+    """Between the lease and the beginning nothing runs and nothing is due."""
+    done = []
+
+    async def work(task: Task) -> None:
+        done.append(task.payload)
+
+    async with opened(tmp_path / "home") as world:
+        jobs = world.core.jobs
+        jobs.handle("slow", work)
+        submit = jobs._submit
+
+        async def late(change: Any) -> Any:
+            result = await submit(change)
+            await asyncio.sleep(0.1)
+            return result
+
+        jobs._submit = late
+        await jobs.start()
+        await jobs.enqueue("slow", {"n": 1})
+        await jobs.idle()
+
+        assert done == [{"n": 1}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -40,20 +39,6 @@ def lose_row(world: World, number: int) -> None:
     with world.parts.database.transaction() as connection:
         take_out(connection, [row])
     world.parts.recorder.forget()
-
-
-async def ended(world: World, kind: str) -> None:
-    """Wait until the jobs of a kind are over."""
-
-    def over() -> bool:
-        with world.parts.database.reader() as connection:
-            return not connection.execute(
-                "SELECT 1 FROM job WHERE kind = ? AND state IN ('waiting', 'running')", (kind,)
-            ).fetchall()
-
-    async with asyncio.timeout(60):
-        while not await asyncio.to_thread(over):  # noqa: ASYNC110 -- the database says so
-            await asyncio.sleep(0.02)
 
 
 def alerts(world: World) -> list[Any]:
@@ -180,7 +165,7 @@ async def test_a_damaged_blob_is_read_from_the_second_vault(tmp_path: Path) -> N
         with world.parts.database.reader() as connection:
             assert [("heal",)] == connection.execute("SELECT kind FROM job WHERE kind = 'heal'").fetchall()
         await world.core.jobs.start()
-        await ended(world, "heal")
+        await world.core.jobs.idle()
         assert [] == await world.findings()
 
 
@@ -221,7 +206,7 @@ async def test_the_scrub_finds_damage_and_remembers_what_is_whole(tmp_path: Path
         await world.core.jobs.enqueue("scrub", {})
         world.core.committer.last_write = -100.0
         await world.core.jobs.start()
-        await ended(world, "scrub")
+        await world.core.jobs.idle()
 
         assert 1 == len([message for message in alerts(world) if uid(3) in str(message)])
         waiting = list(Proving(world.parts, before=world.parts.clock().timestamp() - 3_600).blobs())

@@ -82,6 +82,8 @@ class Jobs:
         self._worker: asyncio.Task[None] | None = None
         self._doomed: set[int] = set()
         """Cancelled between the lease and the beginning."""
+        self._taking = False
+        """Some may be leased that have not begun."""
         self._stopping = False
         self._tidied = 0.0
 
@@ -169,7 +171,7 @@ class Jobs:
 
     async def idle(self) -> None:
         """Wait until nothing runs and nothing is due (tests, and a command that ends)."""
-        while self._running or await asyncio.to_thread(self._due) <= 0:
+        while await asyncio.to_thread(self._due) <= 0 or self._taking or self._running:
             if self._running:
                 await asyncio.wait([one for _, one in self._running.values()])
             await asyncio.sleep(0)
@@ -220,8 +222,12 @@ class Jobs:
                 for job in register.take(connection, name, room, at=at, until=at + LEASE_SECONDS)
             ]
 
-        for job in await self._submit(take):
-            self._begin(job)
+        self._taking = True
+        try:
+            for job in await self._submit(take):
+                self._begin(job)
+        finally:
+            self._taking = False
 
     def _begin(self, job: Job) -> None:
         kind = self._kinds[job.kind]
