@@ -59,6 +59,15 @@ def test_a_pack_that_is_only_being_made_is_no_finding(packs):
     assert kinds(vault) == []
 
 
+def test_an_open_pack_whose_file_is_gone_is_missing(packs):
+    """It can still be written to by whoever has it open, and is lost when that ends."""
+    medium, vault, _ = packs
+    vault.lease(b"b" * 16, KEY_ID)
+    medium.unlink("vault/00000003.open")
+
+    assert (FindingKind.MISSING_PACK, 3) in kinds(vault)
+
+
 def test_every_flipped_bit_is_found(packs):
     """No byte of a closed pack can rot unseen, but for the zeros between records."""
     medium, vault, _ = packs

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, unique
+from itertools import pairwise
 from typing import final
 
 from strongroom.errors import IntegrityError, NotFound
@@ -85,14 +86,18 @@ def check(vault: Vault, *, read: bool = False, retired: frozenset[int] = frozens
 
 def missing_packs(vault: Vault, retired: frozenset[int] = frozenset()) -> Iterator[Finding]:
     """Name the packs that are not there though one of a higher number is."""
-    awaited = 1
+    missing = _absent(vault, retired)
+    if missing:  # what was made, or got its other name, while the folder was read is there now
+        missing &= _absent(vault, retired)
+    for number in sorted(missing):
+        yield Finding(FindingKind.MISSING_PACK, number, 0, f"there is no pack {number}")
+
+
+def _absent(vault: Vault, retired: frozenset[int]) -> set[int]:
+    """Return the numbers below the highest that the folder does not have and that nobody is just making."""
     listed = vault.packs()
-    known = retired | vault.coming()
-    for number in listed:
-        for missing in range(awaited, number):
-            if missing not in known:
-                yield Finding(FindingKind.MISSING_PACK, missing, 0, f"there is no pack {missing}")
-        awaited = number + 1
+    gaps = {number for before, after in pairwise([0, *listed]) for number in range(before + 1, after)}
+    return gaps - retired - vault.coming()
 
 
 def check_pack(

@@ -93,8 +93,7 @@ class Vault:
         self._returned: list[
             int
         ] = []  # numbers of packs that were never made: the next ones, so that no number is missing
-        self._stillborn: set[int] = set()  # files of such packs that cannot be removed before the next start
-        self._making: set[int] = set()  # packs whose file may stand there already and holds nothing yet
+        self._making: set[int] = set()  # packs whose file may stand there already and holds nothing
         self.torn: tuple[Torn, ...] = ()
         for number, is_open in self._listing():
             self._last = max(self._last, number)
@@ -164,12 +163,12 @@ class Vault:
         """Return the numbers of all packs, closed and open; not of one that is only being made."""
         listed = {number for number, _ in self._listing()}
         with self._lock:  # after the listing: what was made meanwhile is open by now
-            return sorted(listed - self._stillborn - self._making)
+            return sorted(listed - self._making)
 
     def coming(self) -> set[int]:
-        """Return the numbers that are taken and may not have been there when `packs` looked: no pack is missing."""
+        """Return the numbers of packs that are being made, or will be next: they are not missing."""
         with self._lock:
-            return {*self._making, *self._returned, *self._open}
+            return {*self._making, *self._returned}
 
     def open_packs(self) -> list[int]:
         """Return the numbers of the packs that are not closed."""
@@ -371,11 +370,8 @@ class Vault:
 
     def _give_back(self, number: int) -> None:
         """A pack could not be made: its file goes, its number is the next one's."""
-        try:
+        with suppress(OutOfResources):  # after a failed flush; the next start removes it
             self._medium.unlink(self._name(number, is_open=True))
-        except OutOfResources:  # after a failed flush; the next start removes it
-            self._stillborn.add(number)
-        else:
             with self._lock:
                 self._returned.append(number)
                 self._making.discard(number)
