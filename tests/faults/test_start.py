@@ -6,7 +6,6 @@ import json
 import os
 import random
 import subprocess
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from faults.instances import some
 from faults.kill_points import numbered
 from faults.scene import must, scene, seed_of
 from interop import harness
-from journeys.test_golden_home import HELD, HOMES, PASSPHRASE
+from journeys.test_golden_home import HELD, opening, unpacked
 
 pytestmark = pytest.mark.xdist_group("start")
 CONFIGURATION, INTEGRITY = 6, 5
@@ -85,34 +84,20 @@ def test_a_migration_may_be_cut_anywhere(name: str, tmp_path: Path) -> None:
     strace = require("strace")
     seed = seed_of(None)
     print(f"seed {seed}")
-    passphrase = tmp_path / "passphrase"
-    passphrase.write_text(f"{PASSPHRASE}\n")
-    passphrase.chmod(0o600)
-    environment = {**os.environ, "STRONGROOM_PASSPHRASE_FILE": str(passphrase), "PYTHONDONTWRITEBYTECODE": "1"}
-    home = _older(name, tmp_path / "counted")
+    environment = {**opening(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    home = unpacked(name, tmp_path / "counted")
     log = tmp_path / "calls"
-    opening = (harness.STRONGROOM, "status", "--json", "--home")
-    counting = [strace, "-f", "-o", str(log), "-e", f"trace={CALLS}", *opening, str(home)]
+    command = (harness.STRONGROOM, "status", "--json", "--home")
+    counting = [strace, "-f", "-o", str(log), "-e", f"trace={CALLS}", *command, str(home)]
     subprocess.run(counting, env=environment, capture_output=True, check=True, timeout=60)
     lines = log.read_text().splitlines()
     calls = numbered(lines)
     must(len(calls) > SAMPLES, f"only {len(calls)} calls were seen")
     killed = 0
     for call, at in random.Random(seed).sample(calls, SAMPLES):
-        home = _older(name, tmp_path / f"{call}{at}")
+        home = unpacked(name, tmp_path / f"{call}{at}")
         inject = f"inject={call}:signal=KILL:when={at}"
-        cut = [
-            strace,
-            "-f",
-            "-o",
-            os.devnull,
-            "-e",
-            f"trace={CALLS}",
-            "-e",
-            inject,
-            *opening,
-            str(home),
-        ]
+        cut = [strace, "-f", "-o", os.devnull, "-e", f"trace={CALLS}", "-e", inject, *command, str(home)]
         killed += subprocess.run(cut, env=environment, capture_output=True, check=False, timeout=60).returncode != 0
         done = _strongroom("status", "--json", "--home", str(home), environment=environment)
         must(done.returncode == 0, f"killed at {call} {at}: {done.stderr[-300:]}")
@@ -122,13 +107,3 @@ def test_a_migration_may_be_cut_anywhere(name: str, tmp_path: Path) -> None:
             checked = _strongroom(*check, "--json", "--home", str(home), environment=environment)
             assert checked.returncode == 0, (call, at, check, checked.stdout[-500:], checked.stderr[-500:])
     assert killed
-
-
-def _older(name: str, folder: Path) -> Path:
-    """The golden home, anew."""
-    folder.mkdir(mode=0o700)
-    with tarfile.open(HOMES / name) as archive:
-        archive.extractall(folder, filter="data")
-    for path in folder.rglob("*"):
-        path.chmod(0o700 if path.is_dir() else 0o600)
-    return folder

@@ -32,19 +32,28 @@ HELD = {
 }
 
 
-@pytest.fixture(params=sorted(path.name for path in HOMES.glob("*.tar.xz")))
-def golden(request, tmp_path):
-    """The home of an older version, and what it held."""
-    home = tmp_path / "home"
+def unpacked(name, home):
+    """The home of an older version, anew, as the folder *home*."""
     home.mkdir(mode=0o700)
-    with tarfile.open(HOMES / request.param) as archive:
+    with tarfile.open(HOMES / name) as archive:
         archive.extractall(home, filter="data")
     for path in [home, *home.rglob("*")]:
         path.chmod(0o700 if path.is_dir() else 0o600)
-    passphrase = tmp_path / "passphrase"
+    return home
+
+
+def opening(folder):
+    """The environment in which they open; their passphrase is written into *folder*."""
+    passphrase = folder / "passphrase"
     passphrase.write_text(f"{PASSPHRASE}\n")
     passphrase.chmod(0o600)
-    return home, {**os.environ, "STRONGROOM_PASSPHRASE_FILE": str(passphrase)}, HELD[request.param]
+    return {**os.environ, "STRONGROOM_PASSPHRASE_FILE": str(passphrase)}
+
+
+@pytest.fixture(params=sorted(path.name for path in HOMES.glob("*.tar.xz")))
+def golden(request, tmp_path):
+    """The home of an older version, and what it held."""
+    return unpacked(request.param, tmp_path / "home"), opening(tmp_path), HELD[request.param]
 
 
 def run(golden, *arguments):
